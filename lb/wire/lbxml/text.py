@@ -1,0 +1,56 @@
+"""Text inside the documents: its escaping, which works on bytes (spec: wire-query.md §4.2).
+
+A document is no valid UTF-8, since bytes 80 to 9F are escaped wherever they stand; so it is bytes here, never `str`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_ENTITIES: Final = ((b"&", b"&amp;"), (b"<", b"&lt;"), (b">", b"&gt;"), (b'"', b"&quot;"), (b"'", b"&apos;"))
+_CONTROLS: Final = bytes(byte for byte in range(256) if byte & 0x7F < 0x20)
+_SPECIAL: Final = b"%&<>\"'" + _CONTROLS
+_CONTROL: Final = re.compile(b"[" + re.escape(_CONTROLS) + b"]")
+_HEX: Final = {bytes([byte]): b"%%%02x" % byte for byte in _CONTROLS}
+_ESCAPED: Final = re.compile(rb"%([01][0-9A-Fa-f]|[89][0-9A-Fa-f]|25)")
+
+
+def escape(value: str) -> bytes:
+    """The bytes that stand for `value` between tags or in an attribute."""
+    raw = value.encode("utf-8", "surrogateescape")
+    if len(raw.translate(None, _SPECIAL)) == len(raw):
+        return raw
+    raw = raw.replace(b"%", b"%25")
+    for character, entity in _ENTITIES:
+        raw = raw.replace(character, entity)
+    if len(raw.translate(None, _CONTROLS)) == len(raw):
+        return raw
+    return _CONTROL.sub(lambda found: _HEX[found[0]], raw)
+
+
+def unescape(text: str) -> str:
+    """The value of text as `tree.parse` gives it: entities undone, one character for each byte.
+
+    Bytes that are no UTF-8 are taken as ISO-8859-1, which is what C programs understand them as.
+    """
+    if text.isascii():
+        if "%" not in text:
+            return text
+        raw = text.encode("ascii")
+    else:
+        raw = _bytes(text)
+    if b"%" in raw:
+        raw = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), raw)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("iso-8859-1")
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode("iso-8859-1")
+    except UnicodeEncodeError:
+        # Only a numeric character reference can name more than a byte.
+        return b"".join(bytes([ord(c)]) if c < "\u0100" else c.encode("utf-8") for c in text)
