@@ -5,6 +5,7 @@ Written from the event catalogue in the layout of the C server; coded values tra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
@@ -113,9 +114,10 @@ def _read_int(text: str) -> int:
 
 def _read_double(text: str) -> float | None:
     try:
-        return float(text) or None
+        value = float(text)
     except ValueError:
         return None
+    return value if value and math.isfinite(value) else None
 
 
 def _read_source(text: str) -> int:
