@@ -7,6 +7,7 @@ The stored forms carry a version; an older version must stay readable.
 from __future__ import annotations
 
 import json
+from copy import copy
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ from lb.model.status import JobStatus
 VERSION: Final = 1
 
 
-class Branch(msgspec.Struct, omit_defaults=True, array_like=True):
+class Branch(msgspec.Struct, omit_defaults=True, array_like=True, frozen=True):
     """What is known of one WM counter value; its matched JDL is in `Texts.branches`."""
 
     number: int
@@ -25,21 +26,28 @@ class Branch(msgspec.Struct, omit_defaults=True, array_like=True):
     ce_node: str | None = None
 
 
+class Tag(msgspec.Struct, array_like=True, frozen=True):
+    """Where a user tag stands in the status, and the code of the event that gave its value."""
+
+    place: int  #: index in `JobStatus.user_tags`
+    seqcode: str
+
+
 class Hidden(msgspec.Struct, omit_defaults=True):
     """Fields of the fold that no status shows (state-machine.md §2.4). Codes are sequence code texts."""
 
     version: int = VERSION
     number: int = -1  #: number of the last event included
+    embryonic: bool = False  #: made by the registration of its parent, before any event of its own
     last: str | None = None
     cancel: str | None = None
     tag: str | None = None
     lastbr: str | None = None
     deep: str | None = None
-    branches: list[Branch] = []
-    tag_seq: list[str] = []  #: code of each user tag, parallel to `user_tags`
+    branches: list[Branch] = []  #: by rising number
+    tags: dict[str, Tag] = {}  #: by name
     pay_pending: str | None = None
     pay_unconfirmed: str | None = None
-    registered: str | None = None  #: owner by registration, whatever the status shows (S17)
 
 
 class Texts(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -75,8 +83,16 @@ class Job:
             self.texts = msgspec.structs.replace(self.texts, **{name: value})
 
     def copy(self) -> Job:
-        """A copy that shares nothing the fold changes: lists are copied, texts are immutable."""
-        return decode(encode(self), self.texts)
+        """A copy that shares nothing the fold changes: what it changes in place is copied, the rest it replaces."""
+        status, hidden = copy(self.status), copy(self.hidden)
+        status.stateEnterTimes = status.stateEnterTimes.copy()
+        for name in _GROWING:
+            held = getattr(status, name)
+            if held is not None:
+                setattr(status, name, held.copy())
+        hidden.branches = hidden.branches.copy()
+        hidden.tags = hidden.tags.copy()
+        return Job(status, hidden, self.texts)
 
     def view(self) -> JobStatus:
         """The status with the long texts in place; a new record."""
@@ -90,6 +106,9 @@ class Job:
             cream_jdl=texts.cream_jdl,
         )
 
+
+#: Lists of the status that the fold changes in place.
+_GROWING: Final = ("user_tags", "possible_destinations", "possible_ce_nodes", "children_hist")
 
 _encoder = msgspec.json.Encoder()
 _Pair = tuple[JobStatus, Hidden]

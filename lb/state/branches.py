@@ -1,0 +1,80 @@
+"""Attempts of a gLite job: what was seen under each WM counter value, and which of them runs the payload.
+
+Spec: state-machine.md §5.6. A reset forgets attempts, it never undoes what they left in the status.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from operator import attrgetter
+
+import msgspec
+
+from lb.model.seqcode import WM, component
+from lb.state.job import Branch
+from lb.state.turn import Turn
+
+_number = attrgetter("number")
+
+#: Match, EnQueued and Running of one attempt carry three consecutive WM values.
+_WINDOW = 3
+
+
+def note(turn: Turn, **seen: str | None) -> None:
+    """Remember `destination` or `ce_node` under the WM value of the event."""
+    number = component(turn.event.seqcode, WM)
+    branches = turn.hidden.branches
+    place = bisect_left(branches, number, key=_number)
+    if place < len(branches) and branches[place].number == number:
+        given = {name: value for name, value in seen.items() if value is not None}
+        branches[place] = msgspec.structs.replace(branches[place], **given)
+    else:
+        branches.insert(place, Branch(number, **seen))
+
+
+def note_destination(turn: Turn) -> None:
+    note(turn, destination=turn.event.text("dest_id"))
+
+
+def note_node(turn: Turn) -> None:
+    note(turn, ce_node=turn.event.text("node"))
+
+
+def note_jdl(turn: Turn) -> None:
+    """Remember the job description that WM passed on for this attempt."""
+    note(turn)
+    jdl = turn.event.text("job")
+    if jdl is not None:
+        texts = turn.job.texts
+        branches = texts.branches | {component(turn.event.seqcode, WM): jdl}
+        turn.job.texts = msgspec.structs.replace(texts, branches=branches)
+
+
+def reset(turn: Turn) -> None:
+    """Forget all attempts: from now on older WM values are too old."""
+    status, hidden = turn.status, turn.hidden
+    status.possible_destinations = None
+    status.possible_ce_nodes = None
+    status.payload_running = False
+    hidden.branches = []
+    hidden.tag = None
+    hidden.deep = turn.event.seqcode
+    if turn.job.texts.branches:
+        turn.job.texts = msgspec.structs.replace(turn.job.texts, branches={})
+
+
+def reload(turn: Turn, tag: str) -> None:
+    """Show the data of the attempt that runs the payload, whatever later attempts have left."""
+    branches, status = turn.hidden.branches, turn.status
+    number = component(tag, WM)
+    end = bisect_left(branches, number, key=_number)
+    if end == len(branches) or branches[end].number != number:
+        end = len(branches)
+    for branch in branches[max(end - _WINDOW + 1, 0) : end + 1]:
+        if branch.destination is not None:
+            status.destination = branch.destination
+        if branch.ce_node is not None:
+            status.ce_node = branch.ce_node
+        jdl = turn.job.texts.branches.get(branch.number)
+        if jdl is not None:
+            turn.job.set_text("matched_jdl", jdl)

@@ -1,0 +1,101 @@
+"""The way into the fold: one event into a job, or all stored events into a new one.
+
+Which family's rules apply is decided here by the type of the job (spec: state-machine.md §4).
+Nothing here reads, writes or asks the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from lb.model.catalogue import BY_NAME
+from lb.model.errors import invalid
+from lb.model.event import Event
+from lb.model.jobid import JobId
+from lb.model.seqcode import in_order
+from lb.model.status import JobType, State
+from lb.state import condor, cream, glite, pbs, transfer, vm
+from lb.state.job import Job
+from lb.state.registration import REGISTRATION, blank, embryo, job_type, subjobs_of
+from lb.state.turn import MICROSECONDS, Outcome
+
+__all__ = ["Outcome", "blank", "embryo", "recompute", "step", "subjobs_of"]
+
+Fold = Callable[[Job, Event], Outcome]
+
+FOLDS: Final[dict[int, Fold]] = {
+    JobType.SIMPLE: glite.fold,
+    JobType.DAG: glite.fold,
+    JobType.COLLECTION: glite.fold,
+    JobType.PBS: pbs.FAMILY.fold,
+    JobType.CONDOR: condor.FAMILY.fold,
+    JobType.CREAM: cream.FAMILY.fold,
+    JobType.FILE_TRANSFER_COLLECTION: transfer.COLLECTION.fold,
+    JobType.FILE_TRANSFER: transfer.TRANSFER.fold,
+    JobType.VIRTUAL_MACHINE: vm.FAMILY.fold,
+}
+
+_CHANGE_ACL: Final = BY_NAME["ChangeACL"]
+_CONDOR: Final = REGISTRATION.by_name["jobtype"].codes["CONDOR"]
+
+
+def step(job: Job, event: Event) -> Outcome:
+    """Apply the next event of a job to `job`, in place, and count it.
+
+    Raises `LBError` EINVAL for a job type that cannot be folded; `job` is then untouched and the event must be refused.
+    Whatever is returned, the event is to be stored.
+    """
+    status = job.status
+    if event.type is _CHANGE_ACL:
+        # The ACL is no part of the state: the event only takes its number (S27).
+        job.hidden.number += 1
+        return Outcome.OK
+    kind = status.jobtype
+    if kind == JobType.UNREGISTERED:
+        if event.type is not REGISTRATION:
+            job.hidden.number += 1
+            return Outcome.UNREG
+        kind = job_type(event)
+    fold = FOLDS.get(kind)
+    if fold is None:
+        raise invalid(f"undefined job type {kind}")
+    status.jobtype = kind
+    job.hidden.number += 1
+    return fold(job, event)
+
+
+def recompute(
+    events: Iterable[Event],
+    *,
+    jobid: JobId,
+    owner: str | None,
+    embryo: Job | None = None,
+    histogram: Sequence[int] | None = None,
+    user_fqans: Sequence[str] | None = None,
+) -> Job:
+    """Fold all stored events of a job anew, in the order of their codes (§4.3).
+
+    `events` come in the order of arrival. Give `embryo` for a subjob made by its parent (S7) and, as events
+    do not tell them, the stored `histogram` of a collection (S8) and the stored `user_fqans` (S9).
+    Of a job without a readable event the result is in state Unknown. Raises as `step` does.
+    """
+    job = blank(jobid, owner) if embryo is None else embryo.copy()
+    arrived = list(events)
+    of_condor = any(event.type is REGISTRATION and event.number("jobtype") == _CONDOR for event in arrived)
+    ordered = in_order(arrived, condor=of_condor)
+    if embryo is None:
+        # Codes that cannot be read sort before the registration, without which their events mean nothing (S54).
+        first = next((event for event in ordered if event.type is REGISTRATION), None)
+        ordered.sort(key=lambda event: event is not first)
+    for event in ordered:
+        step(job, event)
+    status = job.status
+    if status.state == State.Undefined:
+        status.state = State.Unknown
+        status.lastUpdateTime = max((event.timestamp for event in arrived), default=MICROSECONDS)
+    if histogram is not None:
+        status.children_hist = list(histogram)
+    if user_fqans is not None:
+        status.user_fqans = list(user_fqans)
+    return job
