@@ -6,7 +6,6 @@ Written in the layout of the C server, which scripts compare; read from any JSON
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -122,9 +121,9 @@ def _read_attribute(attribute: Attribute, fields: dict[str, Any]) -> Value | Non
         return _read_int(fields, name, 0)
     if kind is Kind.DOUBLE:
         number = fields[name]
-        if not isinstance(number, int | float) or isinstance(number, bool) or math.isnan(number):
+        if not isinstance(number, int | float) or isinstance(number, bool):
             raise _malformed(f"{name} is no number")
-        if abs(number) > _MAX_DOUBLE:
+        if not -_MAX_DOUBLE <= number <= _MAX_DOUBLE:  # nor NaN
             raise _malformed(f"{name} is out of range")
         return float(number)
     if kind is Kind.TIMEVAL:

@@ -1,0 +1,1 @@
+"""Tests of the query protocol's values and codecs."""
