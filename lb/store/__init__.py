@@ -1,0 +1,1 @@
+"""Storage of jobs and events behind one interface; knows nothing of wire formats."""
