@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from lb.model.catalogue import BY_NAME, TYPES
+from lb.model.catalogue import BY_NAME, TYPES, Kind
 from lb.model.errors import Code, LBError, ParseError
 from lb.model.event import Event
 from lb.model.jobid import JobId
@@ -64,6 +64,32 @@ class HistoryTests(SynchronousTestCase):
         for document in answers(b"edg_wll_QueryEventsResult"):
             recorded = results.read_events(document).events
             self.assertEqual(read_history(write_history(recorded)), recorded)
+
+    def test_every_attribute(self) -> None:
+        """Every attribute of every type survives a history and an answer."""
+        samples = {
+            Kind.STRING: "x",
+            Kind.INT: 7,
+            Kind.PORT: 9000,
+            Kind.DOUBLE: 0.5,
+            Kind.LOGSRC: 7,
+            Kind.JOBID: str(JOB),
+            Kind.NOTIFID: "https://h:9000/NOTIF:a",
+            Kind.TIMEVAL: 1_000_001,
+            Kind.TAGLIST: (("a", "1"), ("b", "2")),
+        }
+        full = [Event(type_, JOB, timestamp=1, host="h", source=1, seqcode="s", user="u") for type_ in TYPES]
+        for event in full:
+            event.attributes = {a.name: samples.get(a.kind, max(a.names, default=0)) for a in event.type.attributes}
+        self.assertEqual(read_history(write_history(full)), full)
+        self.assertEqual(results.read_events(b"".join(results.write_events(full))).events, full)
+
+    def test_unknown_codes(self) -> None:
+        """Numbers without a name are written as null, like what is not given."""
+        done = Event(BY_NAME["Accepted"], JOB, timestamp=1, host="h", source=99, seqcode="s", user=None, level=99)
+        done.attributes["from"] = 99
+        [members] = json.loads(write_history([done]))
+        self.assertEqual((members["source"], members["level"], members["from"]), (None, None, None))
 
     @relaxed
     @given(st.lists(events(), max_size=4))
