@@ -1,0 +1,1 @@
+"""The bookkeeping server: collects events, keeps job states, answers questions about them."""

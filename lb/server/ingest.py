@@ -1,0 +1,246 @@
+"""Taking in a batch of events: checks, duplicates, fold, one transaction; the answers come back in order.
+
+Runs in the one thread that owns the store's writing side and never touches sockets.
+What it answers with success is on stable storage (P1); one bad event never harms its neighbours (P5).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from twisted.logger import Logger
+
+from lb.model.catalogue import Priority
+from lb.model.errors import LBError
+from lb.model.event import Event
+from lb.model.jobid import JobId
+from lb.security.acl import Permission
+from lb.security.identity import Identity
+from lb.security.names import comparable, normalise
+from lb.security.policy import Policy
+from lb.server import rules
+from lb.server.duplicate import digest
+from lb.server.jobcache import JobCache
+from lb.state import fold
+from lb.store.interface import NewEvent, StoredJob, StoreError, Writer
+from lb.wire import il, ulm
+
+#: Most subjobs that one registration may make, by default; the C clients' collections have some thousands.
+MAX_SUBJOBS: Final = 100_000
+
+
+class Submission(NamedTuple):
+    """A line and who handed it in."""
+
+    line: bytes
+    peer: Identity
+
+
+class _Entry(NamedTuple):
+    """A line that could be read, and its place in the batch."""
+
+    index: int
+    event: Event
+    digest: bytes
+    submission: Submission
+
+
+class _Batch:
+    """What one transaction will write."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, StoredJob] = {}
+        self.events: list[NewEvent] = []
+        self.seen: set[tuple[int, bytes]] = set()
+
+
+class Ingest:
+    """The writing side of the server."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        writer: Writer,
+        policy: Callable[[], Policy],
+        now: Callable[[], float],
+        *,
+        grey_jobs: bool = False,
+        max_subjobs: int = MAX_SUBJOBS,
+        cache: JobCache | None = None,
+    ) -> None:
+        """`now`: seconds since the epoch; `policy` is asked for once a batch."""
+        self._writer = writer
+        self._policy = policy
+        self._now = now
+        self._grey_jobs = grey_jobs
+        self._max_subjobs = max_subjobs
+        self._cache = cache if cache is not None else JobCache()
+
+    def __call__(self, submissions: Sequence[Submission]) -> list[il.Reply]:
+        """Store what may be stored; one reply a submission, in their order."""
+        replies = [il.OK] * len(submissions)
+        entries = []
+        for index, submission in enumerate(submissions):
+            try:
+                event = ulm.parse(submission.line)
+            except LBError as error:
+                self._refused(submission, error)
+                replies[index] = il.reply_for(error, direct=True)
+            else:
+                entries.append(_Entry(index, event, digest(event), submission))
+        self._store(entries, replies)
+        return replies
+
+    def _store(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
+        if not entries:
+            return
+        batch = _Batch()
+        try:
+            self._apply(entries, batch, replies)
+            self._writer.write(batch.jobs.values(), batch.events)
+        except StoreError as error:
+            # Nothing was stored: everybody who was not refused has to come again.
+            self._cache.forget(batch.jobs)
+            self.log.error("cannot store a batch of {count} events: {error}", count=len(entries), error=str(error))
+            for entry in entries:
+                replies[entry.index] = il.Reply(il.Major.DBERR, error.code, str(error))
+        except Exception:
+            self._cache.forget(batch.jobs)
+            self._store_singly(entries, replies)
+        else:
+            self._cache.add(batch.jobs)
+
+    def _store_singly(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
+        """One of `entries` meets a mistake of ours: find it, refuse it, store the others."""
+        if len(entries) > 1:
+            for entry in entries:
+                replies[entry.index] = il.OK
+                self._store([entry], replies)
+            return
+        (entry,) = entries
+        self.log.failure("event cannot be processed, it is refused: {line!r}", line=entry.submission.line[:2000])
+        error = LBError(errno.EINVAL, "internal error of the server while processing this event")
+        replies[entry.index] = il.reply_for(error, direct=bool(entry.event.priority & Priority.DIRECT))
+
+    def _apply(self, entries: list[_Entry], batch: _Batch, replies: list[il.Reply]) -> None:
+        policy = self._policy()
+        known = self._cache.take(self._writer, self._uniques(entries))
+        checked = [
+            (position, entry)
+            for position, entry in enumerate(entries)
+            if (job := known.get(entry.event.jobid.unique)) is not None and not job.fresh
+        ]
+        found = self._writer.duplicates([(known[entry.event.jobid.unique].key, entry.digest) for _, entry in checked])
+        duplicates = {checked[number][0] for number in found}
+        arrived = int(self._now() * 1_000_000)
+        for position, entry in enumerate(entries):
+            try:
+                self._one(entry, position in duplicates, batch, known, policy, arrived)
+            except LBError as error:
+                self._refused(entry.submission, error)
+                direct = bool(entry.event.priority & Priority.DIRECT)
+                replies[entry.index] = il.reply_for(error, direct=direct)
+
+    @staticmethod
+    def _uniques(entries: list[_Entry]) -> set[str]:
+        return {entry.event.jobid.unique for entry in entries}
+
+    def _one(
+        self,
+        entry: _Entry,
+        duplicate: bool,
+        batch: _Batch,
+        known: dict[str, StoredJob],
+        policy: Policy,
+        arrived: int,
+    ) -> None:
+        """Check one event and put what it changes into the batch; raises `LBError` before anything has changed."""
+        event, peer = entry.event, entry.submission.peer
+        rules.check_peer(event, peer, policy)
+        unique = event.jobid.unique
+        job = known.get(unique)
+        if job is None:
+            rules.check_new(event, peer, grey_jobs=self._grey_jobs)
+            job = self._new_job(event)
+        else:
+            rules.check_known(event, job, grey_jobs=self._grey_jobs)
+        rules.check_author(event, job, peer, policy)
+        if duplicate or (job.key, entry.digest) in batch.seen:
+            return
+        subjobs = self._subjobs(event)
+        acl = job.acl
+        if event.type is rules.CHANGE_ACL:
+            acl = rules.changed_acl(event, acl)
+        if event.type is rules.REGISTRATION and job.grey:
+            self._claim(job, event, batch)
+        else:
+            fold.step(job.state, event)
+        if job.fresh and unique not in known:
+            known[unique] = job
+            acl = self._first_readers(event, acl)
+        if event.type in (rules.GRANT, rules.TAKE) and job.state.status.payload_owner:
+            acl = rules.with_permission(acl, job.state.status.payload_owner, Permission.TAG)
+        job.acl = acl
+        batch.jobs[unique] = job
+        batch.seen.add((job.key, entry.digest))
+        batch.events.append(NewEvent(job.key, arrived, entry.digest, entry.submission.line.rstrip(b"\n\0")))
+        self._embryos(event, subjobs, job, batch, known)
+
+    def _new_job(self, event: Event) -> StoredJob:
+        grey = event.type is not rules.REGISTRATION
+        owner = rules.GREY_OWNER if grey else normalise(event.user or "")
+        state = fold.blank(event.jobid, owner)
+        return StoredJob(self._writer.new_key(), event.jobid, owner, comparable(owner), state, grey=grey)
+
+    def _claim(self, job: StoredJob, event: Event, batch: _Batch) -> None:
+        """A grey job gets its owner: its state is made anew of all that was collected."""
+        arrived = [ulm.parse(line) for _, line in self._writer.events(job.key)]
+        arrived += [ulm.parse(new.line) for new in batch.events if new.job == job.key]
+        job.owner = normalise(event.user or "")
+        job.owner_key = comparable(job.owner)
+        job.grey = False
+        job.jobid = event.jobid
+        job.state = fold.recompute([*arrived, event], jobid=event.jobid, owner=job.owner)
+
+    def _subjobs(self, event: Event) -> list[JobId]:
+        if event.type is rules.REGISTRATION and event.number("nsubjobs") > self._max_subjobs:
+            raise LBError(errno.E2BIG, f"{event.number('nsubjobs')} subjobs, at most {self._max_subjobs} are taken")
+        return list(fold.subjobs_of(event))
+
+    @staticmethod
+    def _first_readers(event: Event, acl: str | None) -> str | None:
+        for name in (event.text("wms_dn") or "").split("\n"):
+            if name:
+                acl = rules.with_permission(acl, name, Permission.READ)
+        return acl
+
+    def _embryos(
+        self, event: Event, subjobs: list[JobId], parent: StoredJob, batch: _Batch, known: dict[str, StoredJob]
+    ) -> None:
+        """Make the subjobs of a registration that are not here yet (state-machine.md §14.1)."""
+        if not subjobs:
+            return
+        known.update(self._cache.take(self._writer, {subjob.unique for subjob in subjobs} - known.keys()))
+        for subjob in subjobs:
+            if subjob.unique not in known:
+                state = fold.embryo(event, subjob, parent.owner)
+                made = StoredJob(
+                    self._writer.new_key(),
+                    subjob,
+                    parent.owner,
+                    parent.owner_key,
+                    state,
+                    parent=parent.jobid.unique,
+                )
+                known[subjob.unique] = batch.jobs[subjob.unique] = made
+
+    def _refused(self, submission: Submission, error: LBError) -> None:
+        self.log.info(
+            "event from {peer} refused: {error}: {line!r}",
+            peer=submission.peer.name or "anonymous",
+            error=str(error),
+            line=submission.line[:1000],
+        )

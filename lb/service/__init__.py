@@ -1,0 +1,1 @@
+"""What both daemons share: options and their file, endpoints, bounds on connections, readiness."""

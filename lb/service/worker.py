@@ -1,0 +1,89 @@
+"""A thread that owns something blocking (a database connection, a journal) and does calls on it one after another.
+
+Results go back to the reactor together, once a drain and not once a call: a thread hop costs more than a small query.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+#: Seconds after which finished calls are reported although more wait.
+_REPORT: Final = 0.002
+
+_Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], "Deferred[Any]"]
+_Done = tuple["Deferred[Any]", Any]
+
+
+class Caller(Protocol):
+    """Something that runs calls elsewhere."""
+
+    def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]: ...
+
+
+class Worker:
+    """One thread; `call` may be used from the reactor's thread only, results arrive there."""
+
+    def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
+        self._reactor = reactor
+        self._calls: deque[_Call] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
+        """Run a call in the thread, after those that were asked for before; fires with its result or failure."""
+        result: Deferred[_T] = Deferred()
+        with self._wake:
+            if self._stopping:
+                raise RuntimeError(f"{self._thread.name} is stopped")
+            self._calls.append((function, args, kwargs, result))
+            self._wake.notify()
+        return result
+
+    def stop(self) -> None:
+        """Let the thread finish what was asked for and end; blocks until it has."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._calls and not self._stopping:
+                    self._wake.wait()
+                if not self._calls:
+                    return
+            self._drain()
+
+    def _drain(self) -> None:
+        done: list[_Done] = []
+        started = perf_counter()
+        while self._calls:
+            function, args, kwargs, result = self._calls.popleft()
+            try:
+                outcome = function(*args, **kwargs)
+            except Exception:
+                outcome = Failure()
+            done.append((result, outcome))
+            if perf_counter() - started > _REPORT:
+                break
+        self._reactor.callFromThread(_report, done)
+
+
+def _report(done: list[_Done]) -> None:
+    for result, outcome in done:
+        # A Failure given to callback() goes the error way.
+        result.callback(outcome)
