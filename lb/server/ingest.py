@@ -41,7 +41,7 @@ class Submission(NamedTuple):
 class _Entry(NamedTuple):
     """A line that could be read, and its place in the batch."""
 
-    index: int
+    place: int
     event: Event
     digest: bytes
     submission: Submission
@@ -106,7 +106,7 @@ class Ingest:
             self._cache.forget(batch.jobs)
             self.log.error("cannot store a batch of {count} events: {error}", count=len(entries), error=str(error))
             for entry in entries:
-                replies[entry.index] = il.Reply(il.Major.DBERR, error.code, str(error))
+                replies[entry.place] = il.Reply(il.Major.DBERR, error.code, str(error))
         except Exception:
             self._cache.forget(batch.jobs)
             self._store_singly(entries, replies)
@@ -117,13 +117,13 @@ class Ingest:
         """One of `entries` meets a mistake of ours: find it, refuse it, store the others."""
         if len(entries) > 1:
             for entry in entries:
-                replies[entry.index] = il.OK
+                replies[entry.place] = il.OK
                 self._store([entry], replies)
             return
         (entry,) = entries
         self.log.failure("event cannot be processed, it is refused: {line!r}", line=entry.submission.line[:2000])
         error = LBError(errno.EINVAL, "internal error of the server while processing this event")
-        replies[entry.index] = il.reply_for(error, direct=bool(entry.event.priority & Priority.DIRECT))
+        replies[entry.place] = il.reply_for(error, direct=bool(entry.event.priority & Priority.DIRECT))
 
     def _apply(self, entries: list[_Entry], batch: _Batch, replies: list[il.Reply]) -> None:
         policy = self._policy()
@@ -142,7 +142,7 @@ class Ingest:
             except LBError as error:
                 self._refused(entry.submission, error)
                 direct = bool(entry.event.priority & Priority.DIRECT)
-                replies[entry.index] = il.reply_for(error, direct=direct)
+                replies[entry.place] = il.reply_for(error, direct=direct)
 
     @staticmethod
     def _uniques(entries: list[_Entry]) -> set[str]:

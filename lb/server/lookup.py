@@ -58,7 +58,11 @@ class Lookup:
     """Questions to one reading side."""
 
     def __init__(
-        self, reader: Reader, policy: Callable[[], Policy], salt: str, limits: Limits = Limits()  # noqa: B008
+        self,
+        reader: Reader,
+        policy: Callable[[], Policy],
+        salt: str,
+        limits: Limits = Limits(),  # noqa: B008
     ) -> None:
         """`salt`: what makes this server's hashes of names its own."""
         self._reader = reader

@@ -1,4 +1,4 @@
-"""Who may store what: the checks an event passes before it changes anything (spec: security.md §9, state-machine.md §16).
+"""Who may store what: the checks of an event before it changes anything (spec: security.md §9, state-machine.md §16).
 
 Pure decisions over values. A refusal is an `LBError` whose text goes to the sender; nothing is refused silently (P7).
 """

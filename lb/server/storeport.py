@@ -15,21 +15,62 @@ from lb.service.exchange import Exchange
 from lb.wire import il
 
 
-class UndecodableFrame(il.FrameError):
-    """A frame with a good header whose body is no event."""
+class UndecodableFrameError(Exception):
+    """A frame whose body is no event; `complete` holds the lines of the frames before it."""
+
+    def __init__(self, reason: str, complete: list[bytes]) -> None:
+        super().__init__(reason)
+        self.complete = complete
+
+
+class BrokenStreamError(Exception):
+    """Bytes that are no frame; `complete` holds the lines of the frames before them."""
+
+    def __init__(self, reason: str, complete: list[bytes]) -> None:
+        super().__init__(reason)
+        self.complete = complete
+
+
+class LineReader:
+    """Cuts a stream of frames into event lines."""
+
+    def __init__(self, max_frame: int) -> None:
+        self._frames = il.FrameReader(max_frame)
+
+    @property
+    def held(self) -> int:
+        return self._frames.held
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Lines of the frames that `data` completes; raises UndecodableFrameError and BrokenStreamError."""
+        broken = None
+        try:
+            bodies = self._frames.feed(data)
+        except il.FrameError as error:
+            broken = error
+            bodies = error.complete
+        lines: list[bytes] = []
+        for body in bodies:
+            try:
+                lines.append(il.read_line(body))
+            except il.FrameError as error:
+                raise UndecodableFrameError(str(error), lines) from None
+        if broken is not None:
+            raise BrokenStreamError(str(broken), lines)
+        return lines
 
 
 class StorePort(Exchange):
     """One connection of the store port."""
 
-    unreadable = (il.FrameError,)
+    unreadable = (UndecodableFrameError, BrokenStreamError)
 
     def __init__(self, collector: Collector, limits: Limits) -> None:
         super().__init__(limits)
         self._collector = collector
 
-    def make_reader(self, max_message: int) -> il.LineReader:
-        return il.LineReader(max_message)
+    def make_reader(self, max_message: int) -> LineReader:
+        return LineReader(max_message)
 
     def handle(self, messages: list[bytes]) -> Deferred[bytes]:
         peer = self.peer
@@ -37,7 +78,7 @@ class StorePort(Exchange):
         return stored.addCallback(_written)
 
     def refusal(self, reason: Exception) -> bytes:
-        if isinstance(reason, il.BodyError):
+        if isinstance(reason, UndecodableFrameError):
             return il.write_reply(il.Reply(il.Major.PROTO, 0, "decoding event string failed"))
         return b""
 

@@ -7,12 +7,12 @@ A peer may pipeline; what it sent before it closed its side is still answered.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Protocol as Interface
+from typing import Any, ClassVar
+from typing import Protocol as Interface
 
-from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IHandshakeListener, IReactorTime
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -51,6 +51,8 @@ class Exchange(Protocol):
     unreadable: ClassVar[tuple[type[Exception], ...]]
 
     factory: ExchangeFactory
+    #: TCP, or TLS over it; the interfaces of Twisted do not say what both have.
+    transport: Any
     peer: Identity = ANONYMOUS
 
     def __init__(self, limits: Limits) -> None:
@@ -230,7 +232,7 @@ class Exchange(Protocol):
     def writeConnectionLost(self) -> None:
         self.transport.abortConnection()
 
-    def connectionLost(self, reason: Failure = Failure(error.ConnectionDone())) -> None:  # noqa: B008
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.remove(self)
         self.factory.budget.change(self._held, 0)
         self._held = 0
@@ -283,7 +285,7 @@ class ExchangeFactory(Factory):
     def now(self) -> float:
         return self._clock.seconds()
 
-    def buildProtocol(self, addr: IAddress | None) -> Exchange:
+    def buildProtocol(self, addr: IAddress | None) -> Exchange:  # type: ignore[override]  # knows its factory's kind
         exchange = self._make()
         exchange.factory = self
         return exchange

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,7 @@ class SQLiteStore:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 self._upgrade(connection)
+                self.salt = self._fixed(connection, "salt", secrets.token_hex(16))
             finally:
                 connection.close()
 
@@ -93,6 +95,13 @@ class SQLiteStore:
         for number in range(version + 1, SCHEMA_VERSION + 1):
             script = resources.files("lb.store").joinpath("schema", f"{number}.sql").read_text("utf-8")
             connection.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+    @staticmethod
+    def _fixed(connection: sqlite3.Connection, name: str, fresh: str) -> str:
+        """A value that a store gets once and keeps."""
+        connection.execute("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, fresh))
+        (value,) = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return str(value)
 
     def writer(self) -> SQLiteWriter:
         with _reported():

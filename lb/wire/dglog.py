@@ -24,7 +24,14 @@ _ANSWER = struct.Struct("<i")
 
 
 class MessageError(Exception):
-    """A header that is none: answered with EINVAL, then the connection is closed."""
+    """A header that is none: answered with EINVAL, then the connection is closed.
+
+    `complete` holds the lines of the messages before it.
+    """
+
+    def __init__(self, reason: str, complete: list[bytes] | None = None) -> None:
+        super().__init__(reason)
+        self.complete = complete if complete is not None else []
 
 
 class MessageReader:
@@ -37,12 +44,12 @@ class MessageReader:
         self._needed = HEADER
 
     @property
-    def waiting(self) -> bool:
-        """Whether a message has begun and not ended."""
-        return self._held > 0
+    def held(self) -> int:
+        """Bytes kept of a message that has begun and not ended."""
+        return self._held
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Lines that `data` completes; raises `MessageError` with those before the bad header in `lines`."""
+        """Lines that `data` completes; raises `MessageError`."""
         self._held += len(data)
         if self._held < self._needed:
             self._pieces.append(data)
@@ -51,12 +58,16 @@ class MessageReader:
             self._pieces.append(data)
             data = b"".join(self._pieces)
             self._pieces.clear()
-        lines = []
+        lines: list[bytes] = []
         position, size = 0, len(data)
         self._needed = HEADER
         while size - position >= HEADER:
             start = position + HEADER
-            end = start + self._length(data, position)
+            try:
+                end = start + self._length(data, position)
+            except MessageError as error:
+                error.complete = lines
+                raise
             if end > size:
                 self._needed = end - position
                 break

@@ -20,7 +20,11 @@ ALPN: Final = b"lb-il/1"
 
 
 class FrameError(Exception):
-    """Bytes that are no frame: the connection has to be closed, nothing after them can be read."""
+    """Bytes that are no frame: nothing after them can be read; `complete` holds the bodies that came before them."""
+
+    def __init__(self, reason: str, complete: list[bytes] | None = None) -> None:
+        super().__init__(reason)
+        self.complete = complete if complete is not None else []
 
 
 class Major:
@@ -57,9 +61,9 @@ class FrameReader:
         self._needed = HEADER
 
     @property
-    def waiting(self) -> bool:
-        """Whether a frame has begun and not ended."""
-        return self._held > 0
+    def held(self) -> int:
+        """Bytes kept of a frame that has begun and not ended."""
+        return self._held
 
     def feed(self, data: bytes) -> list[bytes]:
         """Bodies of the frames that `data` completes; raises `FrameError` at a bad header or length."""
@@ -71,12 +75,16 @@ class FrameReader:
             self._pieces.append(data)
             data = b"".join(self._pieces)
             self._pieces.clear()
-        bodies = []
+        bodies: list[bytes] = []
         position, size = 0, len(data)
         self._needed = HEADER
         while size - position >= HEADER:
             start = position + HEADER
-            end = start + self._length(data[position:start])
+            try:
+                end = start + self._length(data[position:start])
+            except FrameError as error:
+                error.complete = bodies
+                raise
             if end > size:
                 self._needed = end - position
                 break

@@ -1,0 +1,161 @@
+"""The access control list of a job: its GACL document, its changes and what it grants (spec/security.md §10).
+
+A list is a value: changing it gives another one. A matching denial always wins.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from enum import IntEnum
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import quote, unquote_plus
+from xml.etree import ElementTree as ET
+
+from lb.security.identity import Identity
+from lb.security.names import same_person
+
+
+class IdType(IntEnum):
+    """Whom an entry names (spec/model.md §6.9)."""
+
+    DN = 0
+    GROUP = 1
+    FQAN = 2
+
+
+class Permission(IntEnum):
+    READ = 1
+    TAG = 2
+
+
+class PermissionType(IntEnum):
+    ALLOW = 0
+    DENY = 1
+
+
+class Operation(IntEnum):
+    ADD = 0
+    REMOVE = 1
+
+
+class ACLError(ValueError):
+    """A change that cannot be made; `code` is the errno for the sender."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+_ELEMENTS: Final = {Permission.READ: "read", Permission.TAG: "write"}
+_PERMISSIONS: Final = {element: permission for permission, element in _ELEMENTS.items()}
+_KINDS: Final = {IdType.DN: "dn", IdType.FQAN: "fqan"}
+#: Bytes that stay as they are in an `auri`, beside letters and digits.
+_UNCHANGED: Final = "-./=@_"
+
+
+class Entry(NamedTuple):
+    """One person or group, one permission, allowed or denied."""
+
+    user: str
+    id_type: IdType
+    permission: Permission
+    permission_type: PermissionType
+
+    @property
+    def credential(self) -> str:
+        """``dn:NAME`` or ``fqan:NAME``; a group ``vo:group`` is the FQAN ``/vo/group``."""
+        if self.id_type is IdType.GROUP:
+            vo, colon, group = self.user.partition(":")
+            if not colon or not vo or not group:
+                raise ACLError(errno.EINVAL, f"group {self.user} is not of the form VO:group")
+            return f"fqan:/{vo}/{group}"
+        return f"{_KINDS[self.id_type]}:{self.user}"
+
+
+class _Stored(NamedTuple):
+    """An entry as the document holds it."""
+
+    credential: str
+    permission: Permission
+    permission_type: PermissionType
+
+
+class ACL:
+    """A job's list; `entries` in the order in which they were added."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: tuple[_Stored, ...] = ()) -> None:
+        self.entries = entries
+
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def parse(document: str) -> ACL:
+        """Read the document of `str()`."""
+        root = ET.fromstring(document)
+        return ACL(tuple(_stored(root)))
+
+    def __str__(self) -> str:
+        return '<?xml version="1.0"?><gacl version="0.9.0">' + "".join(map(_element, self.entries)) + "</gacl>"
+
+    def add(self, entry: Entry) -> ACL:
+        """The list with one more entry; an entry that is there already changes nothing."""
+        stored = _Stored(entry.credential, entry.permission, entry.permission_type)
+        return self if stored in self.entries else ACL((*self.entries, stored))
+
+    def remove(self, entry: Entry) -> ACL:
+        """The list without an entry; ACLError when other entries exist but not this one."""
+        stored = _Stored(entry.credential, entry.permission, entry.permission_type)
+        if not self.entries:
+            return self
+        if stored not in self.entries:
+            raise ACLError(errno.EINVAL, "ACL entry doesn't exist")
+        return ACL(tuple(other for other in self.entries if other != stored))
+
+    def allows(self, permission: Permission, peer: Identity) -> bool:
+        """Whether some matching entry allows and none denies."""
+        types = {e.permission_type for e in self.entries if e.permission is permission and _names(e.credential, peer)}
+        return types == {PermissionType.ALLOW}
+
+    def access_rights(self) -> str:
+        """The list for people, as the status attribute of this name shows it."""
+        return "".join(self._rights(permission) for permission in Permission)
+
+    def _rights(self, permission: Permission) -> str:
+        lines = []
+        for type_, label in ((PermissionType.ALLOW, "allowed: "), (PermissionType.DENY, "denied:  ")):
+            names = [e.credential for e in self.entries if e.permission is permission and e.permission_type is type_]
+            lines += ["\t" + (label if first else "\t ") + name + "\n" for first, name in _marked(names)]
+        return f"{permission.name}:\n{''.join(lines)}" if lines else ""
+
+
+def _marked(names: list[str]) -> Iterator[tuple[bool, str]]:
+    for number, name in enumerate(names):
+        yield number == 0, name
+
+
+def _names(credential: str, peer: Identity) -> bool:
+    kind, _, value = credential.partition(":")
+    return same_person(value, peer.name) if kind == "dn" else value in peer.fqans
+
+
+def _element(entry: _Stored) -> str:
+    kind, _, value = entry.credential.partition(":")
+    # surrogates stand for bytes that are no UTF-8
+    quoted = (
+        quote(value.encode("utf-8", "surrogateescape"), safe=_UNCHANGED + " ").replace(" ", "+").replace("~", "%7E")
+    )
+    verb = entry.permission_type.name.lower()
+    return f"<entry><cred><auri>{kind}:{quoted}</auri></cred><{verb}><{_ELEMENTS[entry.permission]}/></{verb}></entry>"
+
+
+def _stored(root: ET.Element) -> Iterator[_Stored]:
+    for entry in root.iter("entry"):
+        kind, _, value = (entry.findtext("cred/auri") or "").partition(":")
+        credential = f"{kind}:{unquote_plus(value, 'utf-8', 'surrogateescape')}"
+        for type_ in PermissionType:
+            for element in entry.iterfind(f"{type_.name.lower()}/*"):
+                if element.tag in _PERMISSIONS:
+                    yield _Stored(credential, _PERMISSIONS[element.tag], type_)

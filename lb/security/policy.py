@@ -1,0 +1,193 @@
+"""What peers may do on the server: the policy file of the C implementation (spec/security.md §8).
+
+Rules only permit; whatever no rule permits is denied. Without a file, every authenticated peer may register and log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from lb.security.identity import Identity
+from lb.security.names import same_person
+
+
+class Action(Enum):
+    """What a rule permits; the values are the names in the file."""
+
+    ADMIN_ACCESS = "ADMIN_ACCESS"
+    READ_ALL = "READ_ALL"
+    READ_ANONYMIZED = "READ_ANONYMIZED"
+    STATUS_FOR_MONITORING = "STATUS_FOR_MONITORING"
+    GET_STATISTICS = "GET_STATISTICS"
+    PURGE = "PURGE"
+    REGISTER_JOBS = "REGISTER_JOBS"
+    REGISTER_FOREIGN = "REGISTER_FOREIGN"
+    LOG_WMS_EVENTS = "LOG_WMS_EVENTS"
+    LOG_CE_EVENTS = "LOG_CE_EVENTS"
+    LOG_GENERAL_EVENTS = "LOG_GENERAL_EVENTS"
+    GRANT_OWNERSHIP = "GRANT_OWNERSHIP"
+
+
+#: What every authenticated peer may do where no file says otherwise.
+_OPEN: Final = (
+    Action.REGISTER_JOBS,
+    Action.LOG_WMS_EVENTS,
+    Action.LOG_CE_EVENTS,
+    Action.LOG_GENERAL_EVENTS,
+    Action.GRANT_OWNERSHIP,
+)
+_EVERYBODY: Final = ".*"
+_NULL_PARTS = re.compile(r"/(?:Role|Capability)=NULL(?=/|$)")
+
+
+class PolicyError(Exception):
+    """A policy file that cannot be used: ``FILE:LINE: what is wrong``."""
+
+
+class Rule(NamedTuple):
+    """Attributes of a peer that must all hold; a rule without any permits nobody."""
+
+    attributes: tuple[tuple[str, str], ...]
+
+    def matches(self, peer: Identity) -> bool:
+        return bool(self.attributes) and all(_holds(name, value, peer) for name, value in self.attributes)
+
+
+def _holds(name: str, value: str, peer: Identity) -> bool:
+    if value == _EVERYBODY:
+        return True
+    if name == "subject":
+        return same_person(value, peer.name)
+    wanted = _plain_fqan(value)
+    return any(_plain_fqan(fqan) == wanted for fqan in peer.fqans)
+
+
+def _plain_fqan(fqan: str) -> str:
+    """An FQAN without the parts that stand for nothing."""
+    return _NULL_PARTS.sub("", fqan)
+
+
+class Policy:
+    """Rules by action."""
+
+    def __init__(self, rules: Mapping[Action, tuple[Rule, ...]], *, authenticated_only: bool = False) -> None:
+        self._rules = dict(rules)
+        self._authenticated_only = authenticated_only
+
+    @classmethod
+    def open(cls) -> Policy:
+        """The policy of a server without a file: who is authenticated may register and log."""
+        everybody = (Rule((("subject", _EVERYBODY),)),)
+        return cls(dict.fromkeys(_OPEN, everybody), authenticated_only=True)
+
+    def allows(self, action: Action, peer: Identity) -> bool:
+        """Whether a rule permits `action` to `peer`."""
+        rules = self._rules.get(action)
+        if not rules or (self._authenticated_only and peer.name is None):
+            return False
+        return any(rule.matches(peer) for rule in rules)
+
+    def permitting(self, subject: str, *actions: Action) -> Policy:
+        """This policy with `actions` permitted to one more subject, e.g. a super-user or the server itself."""
+        rule = Rule((("subject", subject),))
+        rules = {**self._rules, **{action: (*self._rules.get(action, ()), rule) for action in actions}}
+        return Policy(rules, authenticated_only=self._authenticated_only)
+
+
+_TOKEN = re.compile(r'[ \t]*+(?:#[^\n]*)?(?:(?P<newline>\n)|(?P<string>"[^"\n]*")|(?P<word>[a-z]+)|(?P<sign>[{}=])|\Z)')
+
+
+class _Token(NamedTuple):
+    text: str
+    line: int
+
+
+def _tokens(text: str, name: str) -> Iterator[_Token]:
+    position, line = 0, 1
+    while position < len(text):
+        found = _TOKEN.match(text, position)
+        if found is None:
+            raise PolicyError(f"{name}:{line}: unexpected {text[position : position + 20].split()[:1] or ['text']}")
+        position = found.end()
+        if found["newline"]:
+            line += 1
+        elif found.lastgroup:
+            yield _Token(found[found.lastgroup], line)
+    yield _Token("", line)
+
+
+class _Parser:
+    """Reads the grammar of §8.2."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self._name = name
+        self._tokens = _tokens(text, name)
+        self._token = next(self._tokens)
+
+    def _error(self, message: str) -> PolicyError:
+        return PolicyError(f"{self._name}:{self._token.line}: {message}")
+
+    def _take(self, text: str) -> None:
+        if self._token.text != text:
+            raise self._error(f"'{text}' expected, not '{self._token.text or 'end of file'}'")
+        self._token = next(self._tokens, _Token("", self._token.line))
+
+    def _string(self, what: str) -> str:
+        text = self._token.text
+        if not text.startswith('"'):
+            raise self._error(f"{what} in double quotes expected, not '{text or 'end of file'}'")
+        self._take(text)
+        return text[1:-1]
+
+    def policy(self) -> dict[Action, tuple[Rule, ...]]:
+        self._take("resource")
+        if (resource := self._string("a resource")) != "LB":
+            raise self._error(f'unknown resource "{resource}", only "LB" is known')
+        rules: dict[Action, tuple[Rule, ...]] = {}
+        self._take("{")
+        while self._token.text == "action":
+            self._take("action")
+            name = self._string("an action")
+            if name not in Action.__members__:
+                raise self._error(f'unknown action "{name}"')
+            action = Action[name]
+            self._take("{")
+            while self._token.text == "rule":
+                rules[action] = (*rules.get(action, ()), self._rule())
+            self._take("}")
+        self._take("}")
+        if self._token.text:
+            raise self._error(f"nothing may follow the resource, found '{self._token.text}'")
+        return rules
+
+    def _rule(self) -> Rule:
+        self._take("rule")
+        self._take("permit")
+        self._take("{")
+        attributes = []
+        while (name := self._token.text) not in ("}", ""):
+            if name not in ("subject", "fqan"):
+                raise self._error(f"unknown attribute '{name}', there are subject and fqan")
+            self._take(name)
+            self._take("=")
+            attributes.append((name, self._string(f"a {name}")))
+        self._take("}")
+        return Rule(tuple(attributes))
+
+
+def parse(text: str, name: str) -> Policy:
+    """Read a policy; `name` is what errors call the file. Raises PolicyError."""
+    return Policy(_Parser(text, name).policy())
+
+
+def load(path: Path) -> Policy:
+    """Read a policy file; raises PolicyError, also when it cannot be read."""
+    try:
+        text = path.read_text("utf-8", "surrogateescape")
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}. Give a readable file or none") from error
+    return parse(text, str(path))

@@ -1,0 +1,275 @@
+"""The main port: the query protocol of L&B clients, and on the same port the pages for browsers.
+
+The head of each request tells which it is; a browser's connection is handed, with all its bytes, to the web site.
+Every request that was framed gets an answer, with a body where clients need one (spec: wire-query.md §3).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IHandshakeListener, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lb.model.errors import LBError
+from lb.model.query import Flag, Query
+from lb.model.status import JobStatus
+from lb.security.identity import ANONYMOUS, Identity, identity_of
+from lb.server.lookup import Answer, EventsAnswer
+from lb.server.query import Questions
+from lb.service.bounds import Limits
+from lb.wire import http
+from lb.wire.http_status import Operation, status_of
+from lb.wire.lbxml import requests, results
+from lb.wire.lbxml import status as status_document
+
+#: Requests of one connection that wait for their answer; C clients send one at a time.
+_WINDOW: Final = 64
+_INTERNAL: Final = LBError(errno.EIO, "internal error of the server")
+
+
+class QueryPort:
+    """What protocol requests are answered with; knows nothing of connections."""
+
+    log = Logger()
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+
+    def answer(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
+        """The response to one protocol request; never fails."""
+        status = http.negotiate(request.header("user-agent"))
+        if status != 200:
+            return succeed(http.response(status))
+        handle = _POSTS.get(request.path) if request.method == "POST" else None
+        if request.method == "GET":
+            handle = QueryPort._own_jobs if request.path == "/" else QueryPort._status
+        if handle is None:
+            return succeed(http.response(400 if request.method == "POST" else 405))
+        return maybeDeferred(handle, self, request, peer).addErrback(self._internal, request)
+
+    def _internal(self, failure: Failure, request: http.Request) -> bytes:
+        if isinstance(failure.value, LBError):
+            return http.response(status_of(Operation.QUERY, failure.value.code))
+        self.log.failure("request {method} {path} failed", failure=failure, method=request.method, path=request.path)
+        return http.response(500)
+
+    def _query_jobs(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
+        def failed(failure: Failure) -> bytes:
+            error = _error(failure)
+            return _document(Operation.QUERY, error, b"".join(results.write_jobs((), error)))
+
+        def found(answer: Answer) -> bytes:
+            rows = [_row(status, query.flags) for status in answer.jobs]
+            return _document(Operation.QUERY, answer.error, b"".join(results.write_jobs(rows, answer.error)))
+
+        try:
+            query = requests.read_jobs(request.body)
+        except LBError as error:
+            return succeed(_unread(error, b"".join(results.write_jobs((), error))))
+        return self._questions.answer_jobs(peer, query).addCallbacks(found, failed)
+
+    def _query_events(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
+        def failed(failure: Failure) -> bytes:
+            error = _error(failure)
+            return _document(Operation.QUERY, error, b"".join(results.write_events((), error)))
+
+        def found(answer: EventsAnswer) -> bytes:
+            return _document(Operation.QUERY, answer.error, b"".join(results.write_events(answer.events, answer.error)))
+
+        try:
+            query: Query = requests.read_events(request.body)
+        except LBError as error:
+            return succeed(_unread(error, b"".join(results.write_events((), error))))
+        return self._questions.answer_events(peer, query).addCallbacks(found, failed)
+
+    def _own_jobs(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
+        def failed(failure: Failure) -> bytes:
+            error = _error(failure)
+            return _document(Operation.PAGE, error, b"".join(results.write_user_jobs((), error)))
+
+        def found(jobs: list[JobStatus]) -> bytes:
+            return _document(Operation.PAGE, None, b"".join(results.write_user_jobs(str(job.jobId) for job in jobs)))
+
+        return self._questions.own_jobs(peer, Flag(0)).addCallbacks(found, failed)
+
+    def _status(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
+        def failed(failure: Failure) -> bytes:
+            error = _error(failure)
+            return _document(Operation.PAGE, error, status_document.write_error(error))
+
+        def found(status: JobStatus) -> bytes:
+            return _document(Operation.PAGE, None, status_document.write(status))
+
+        asked = self._questions.status(peer, request.path[1:], Flag.CLASSADD | Flag.CHILDREN)
+        return asked.addCallbacks(found, failed)
+
+
+_POSTS: Final[dict[str, Callable[[QueryPort, http.Request, Identity], Deferred[bytes]]]] = {
+    "/queryJobs": QueryPort._query_jobs,
+    "/queryEvents": QueryPort._query_events,
+}
+
+
+def _row(status: JobStatus, flags: Flag) -> tuple[str | None, bytes | None]:
+    return (
+        None if Flag.NO_JOBS in flags else status.jobId,
+        None if Flag.NO_STATES in flags else status_document.write(status),
+    )
+
+
+def _error(failure: Failure) -> LBError:
+    if isinstance(failure.value, LBError):
+        return failure.value
+    QueryPort.log.failure("query failed", failure=failure)
+    return _INTERNAL
+
+
+def _document(operation: Operation, error: LBError | None, body: bytes) -> bytes:
+    return http.response(status_of(operation, error.code if error is not None else 0), body)
+
+
+def _unread(error: LBError, document: bytes) -> bytes:
+    status = status_of(Operation.QUERY, error.code)
+    return http.response(status) if status == 400 else http.response(status, document)
+
+
+@implementer(IHandshakeListener)
+class QueryConnection(Protocol):
+    """One connection of the main port."""
+
+    log: ClassVar[Logger] = Logger()
+    #: TCP, or TLS over it.
+    transport: Any
+    factory: QueryFactory
+
+    def __init__(self, port: QueryPort, site: IProtocolFactory, limits: Limits) -> None:
+        self._port = port
+        self._site = site
+        self._limits = limits
+        self._reader = http.RequestReader(hand_over=lambda request: not request.protocol_mode)
+        self._web: Any = None
+        self._peer: Identity | None = None
+        self._requests: deque[http.Request] = deque()
+        self._answering = False
+        self._closing = False
+        self.deadline: float | None = None
+
+    def connectionMade(self) -> None:
+        if not self.factory.add(self):
+            self._closing = True
+            self.transport.abortConnection()
+            return
+        self.transport.setTcpNoDelay(True)
+        self.deadline = self.factory.clock.seconds() + self._limits.handshake
+        if not isinstance(self.transport, TLSMemoryBIOProtocol):
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            self._peer = identity_of(self.transport.getHandle())
+        else:
+            self._peer = ANONYMOUS
+        self._rest()
+
+    def _rest(self) -> None:
+        self.deadline = self.factory.clock.seconds() + self._limits.idle
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._web is not None:
+            self._web.dataReceived(data)
+            return
+        if self._closing:
+            return
+        self._requests += self._reader.feed(data)
+        if not self._reader.idle:
+            self.deadline = self.factory.clock.seconds() + self._limits.message
+        if len(self._requests) > _WINDOW:
+            self.transport.pauseProducing()
+        self._next()
+
+    def _next(self) -> None:
+        """Answer the requests one after another; what follows them comes when they are done."""
+        while self._requests and not self._answering:
+            self._answering = True
+            self._port.answer(self._requests.popleft(), self._peer or ANONYMOUS).addCallback(self._answered)
+        if self._answering or self._closing:
+            return
+        if self._reader.refusal is not None:
+            status, reason = self._reader.refusal
+            self._closing = True
+            self.transport.write(http.response(status, reason=reason))
+            self.transport.loseConnection()
+        elif self._reader.handed_over is not None:
+            self._hand_over()
+
+    def _answered(self, response: bytes) -> None:
+        self._answering = False
+        if self.connected:
+            self.transport.write(response)
+            if self._reader.idle:
+                self._rest()
+            if len(self._requests) == _WINDOW:
+                self.transport.resumeProducing()
+            self._next()
+
+    def _hand_over(self) -> None:
+        """From here on this is a browser's connection."""
+        self.deadline = None
+        self._web = self._site.buildProtocol(self.transport.getPeer())
+        self._web.makeConnection(self.transport)
+        self._web.dataReceived(self._reader.take_rest())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.remove(self)
+        self._closing = True
+        if self._web is not None:
+            self._web.connectionLost(reason)
+
+
+class QueryFactory(Factory):
+    """The main port's connections and their bounds."""
+
+    noisy = False
+
+    def __init__(self, port: QueryPort, site: IProtocolFactory, clock: IReactorTime, limits: Limits) -> None:
+        self.clock = clock
+        self._port = port
+        self._site = site
+        self._limits = limits
+        self._connections: set[QueryConnection] = set()
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = clock
+
+    def buildProtocol(self, addr: object) -> QueryConnection:  # type: ignore[override]  # knows its factory's kind
+        connection = QueryConnection(self._port, self._site, self._limits)
+        connection.factory = self
+        return connection
+
+    def add(self, connection: QueryConnection) -> bool:
+        """Count a connection in; False when there are too many."""
+        if len(self._connections) >= self._limits.connections:
+            return False
+        self._connections.add(connection)
+        if not self._sweeping.running:
+            self._sweeping.start(1.0, now=False)
+        return True
+
+    def remove(self, connection: QueryConnection) -> None:
+        self._connections.discard(connection)
+        if not self._connections and self._sweeping.running:
+            self._sweeping.stop()
+
+    def _sweep(self) -> None:
+        now = self.clock.seconds()
+        for connection in [one for one in self._connections if one.deadline is not None and now > one.deadline]:
+            connection.transport.abortConnection()

@@ -1,0 +1,138 @@
+"""`twistd lb`: composes the bookkeeping server of its parts; decides nothing itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import inlineCallbacks
+from twisted.python import usage
+
+from lb.security.policy import Action, Policy, PolicyError, load
+from lb.server.collector import Collector
+from lb.server.ingest import Ingest
+from lb.server.lookup import Lookup
+from lb.server.query import Questions
+from lb.server.queryport import QueryFactory, QueryPort
+from lb.server.storeport import StorePort
+from lb.service.bounds import Limits
+from lb.service.exchange import ExchangeFactory
+from lb.service.listening import Readiness, TLSPort
+from lb.service.options import DaemonOptions
+from lb.service.worker import Worker
+from lb.store.interface import StoreError
+from lb.store.sqlite import SQLiteStore
+from lb.web.site import site
+from lb.wire import il
+
+#: The store port is this much above the main port (spec: wire-logging.md §1.1).
+STORE_OFFSET: Final = 1
+
+#: Seconds after which a thread gives up the interpreter's lock to one that waits. The writing thread waits for it
+#: after each statement; Python's 5 ms would be added to every commit of a busy server.
+_SWITCH_INTERVAL: Final = 0.0005
+
+
+class Options(DaemonOptions):
+    """Options of `twistd lb`."""
+
+    synopsis = "[options]"
+    longdesc = "The L&B bookkeeping server: collects events, keeps job states, answers queries."
+    optParameters: ClassVar[list[list[Any]]] = [
+        *DaemonOptions.optParameters,
+        ["database", None, None, "sqlite:///PATH (default: lb.sqlite in the state directory)"],
+        ["policy", None, None, "policy file (default: who is authenticated may register and log)"],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [["grey-jobs", None, "accept events of jobs that are not registered yet"]]
+    option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9000"}
+
+    @property
+    def database(self) -> Path:
+        """The file of the SQLite database."""
+        url = self["database"]
+        if url is None:
+            return self.state / "lb.sqlite"
+        parts = urlsplit(url)
+        if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
+            raise usage.UsageError(f"--database {url}: give sqlite:///PATH, with four slashes for an absolute path")
+        return Path(parts.path[1:])
+
+    def read_policy(self) -> Policy:
+        """The policy of the file, or of a server without one."""
+        try:
+            return load(Path(self["policy"])) if self["policy"] else Policy.open()
+        except PolicyError as error:
+            raise usage.UsageError(str(error)) from None
+
+
+class Backend(Service):
+    """The store and the two threads that use it; closed when everything that came in is written."""
+
+    def __init__(self, store: SQLiteStore, writing: Worker, reading: Worker, collector: Collector) -> None:
+        self._store = store
+        self._writing = writing
+        self._reading = reading
+        self._collector = collector
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        super().stopService()
+        yield self._collector.when_idle()
+        self._reading.stop()
+        self._writing.stop()
+        self._store.close()
+
+
+def makeService(options: Options) -> MultiService:
+    """The server as a service."""
+    from twisted.internet import reactor
+
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    return compose(options, reactor)
+
+
+def compose(options: Options, reactor: Any) -> MultiService:
+    """The server on a reactor; raises `usage.UsageError` for what cannot be used."""
+    credentials = options.credentials(reactor)
+    policy = options.read_policy().permitting(options.own_name, Action.READ_ALL, Action.PURGE)
+    limits = Limits()
+    try:
+        store = SQLiteStore(options.database)
+        writer, reader = store.writer(), store.reader()
+    except StoreError as error:
+        raise usage.UsageError(f"--database: {error}") from None
+    writing, reading = Worker(reactor, "lb-writer"), Worker(reactor, "lb-reader")
+    ingest = Ingest(writer, lambda: policy, reactor.seconds, grey_jobs=bool(options["grey-jobs"]))
+    collector = Collector(ingest, writing.call)
+    questions = Questions(reading, Lookup(reader, lambda: policy, store.salt))
+    pages = site(questions, reactor)
+    main = QueryFactory(QueryPort(questions), pages, reactor, limits)
+    events = ExchangeFactory(
+        partial(StorePort, collector, limits),
+        reactor,
+        limits,
+        congested=lambda: collector.congested,
+        when_ready=collector.when_ready,
+    )
+    host, port = options["host"], options["port"]
+    service = MultiService()
+    Backend(store, writing, reading, collector).setServiceParent(service)
+    main_port = TLSPort(reactor, host, port, main, credentials.server(certificate_required=False))
+    main_port.setServiceParent(service)
+    store_port = TLSPort(
+        reactor,
+        host,
+        port + STORE_OFFSET if port else 0,
+        events,
+        credentials.server(certificate_required=False, alpn=[il.ALPN]),
+    )
+    store_port.setServiceParent(service)
+    Readiness(
+        lambda: f"lb ready: https://{host}:{main_port.bound}/ events {host}:{store_port.bound} state {options.state}"
+    ).setServiceParent(service)
+    return service
