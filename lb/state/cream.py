@@ -20,7 +20,9 @@ from lb.state.turn import Turn
 SOURCES: Final = frozenset({Source.CREAMInterface, Source.CREAMExecutor})
 _LOCATION: Final = "this is CREAM"
 _STATUS = BY_NAME["CREAMStatus"]
-_LEADING_INTEGER = re.compile(r"\s*([+-]?\d+)")
+#: Text may hold a number of any length; what follows the digits read here cannot bring it back into 32 bits.
+_LEADING_INTEGER = re.compile(r"\s*([+-]?[0-9]{1,18})")
+_LARGEST = 2**31 - 1
 
 
 # --- actions ----------------------------------------------------------------------------------------------
@@ -68,7 +70,8 @@ def _exit_code(turn: Turn) -> None:
     if text is None or text == "N/A":
         return
     found = _LEADING_INTEGER.match(text)
-    turn.status.exit_code = turn.status.cream_exit_code = int(found[1]) if found else 0
+    number = int(found[1]) if found else 0
+    turn.status.exit_code = turn.status.cream_exit_code = max(-_LARGEST - 1, min(number, _LARGEST))
 
 
 def _failure(turn: Turn) -> None:

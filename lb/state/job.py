@@ -36,7 +36,7 @@ class Tag(msgspec.Struct, array_like=True, frozen=True):
 class Hidden(msgspec.Struct, omit_defaults=True):
     """Fields of the fold that no status shows (state-machine.md §2.4). Codes are sequence code texts."""
 
-    version: int = VERSION
+    version: int = 1  #: of the form it was stored in; form 1 does not say so
     number: int = -1  #: number of the last event included
     embryonic: bool = False  #: made by the registration of its parent, before any event of its own
     last: str | None = None
@@ -74,7 +74,7 @@ class Job:
 
     def __init__(self, status: JobStatus | None = None, hidden: Hidden | None = None, texts: Texts = NO_TEXTS) -> None:
         self.status = status if status is not None else JobStatus()
-        self.hidden = hidden if hidden is not None else Hidden()
+        self.hidden = hidden if hidden is not None else Hidden(version=VERSION)
         self.texts = texts
 
     def set_text(self, name: str, value: str | None) -> None:

@@ -14,7 +14,7 @@ from lb.model.errors import invalid
 from lb.model.event import Event
 from lb.model.jobid import JobId
 from lb.model.status import STATES, JobStatus, JobType, State
-from lb.state.job import Hidden, Job
+from lb.state.job import VERSION, Hidden, Job
 from lb.state.turn import MICROSECONDS, Turn
 
 REGISTRATION: Final = BY_NAME["RegJob"]
@@ -80,7 +80,7 @@ def embryo(parent: Event, subjob: JobId, owner: str | None) -> Job:
         lastUpdateTime=parent.timestamp,
         stateEnterTimes=times,
     )
-    return Job(status, Hidden(embryonic=True))
+    return Job(status, Hidden(version=VERSION, embryonic=True))
 
 
 def link_parent(turn: Turn) -> None:
