@@ -1,7 +1,7 @@
 """By what an event is known again when it comes twice (P3).
 
-The C server compares type, source, host, time, level, user and sequence code; here the event-specific
-attributes count too, so that two different events of one microsecond are both kept (model.md §4.8, pitfall 21).
+Type, source, host, time, level, user and sequence code, as the C server compares them (model.md §4.8). The attributes
+of the type do not count: recorded servers answer the second of two such events with success and keep the first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,5 @@ def digest(event: Event) -> bytes:
         str(event.level),
         (event.user or "").lower(),
         event.seqcode,
-        *(f"{name}={value}" for name, value in sorted(event.attributes.items())),
     )
     return blake2b("\0".join(fields).encode("utf-8", "surrogateescape"), digest_size=16).digest()

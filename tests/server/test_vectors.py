@@ -1,0 +1,115 @@
+"""Recorded cases through the server's taking in and answering: replies and states as the C server gave them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from lb.model.catalogue import Priority
+from lb.model.errors import LBError, ParseError
+from lb.wire import ulm
+from lb.wire.il import Major, Reply
+
+from tests.server.fixture import PEERS, Server, events_json
+from tests.state.compare import as_object, differences
+from tests.state.replay import Case, cases
+
+#: Cases about what a later issue brings: subjobs that move their parents, grey jobs, relations between jobs.
+_LATER = ("connection", "collection", "DAG", "grey", "PARTITIONED", "parent")
+#: Where this server must differ: rights are given away by the owner only, and group entries mean something
+#: (security.md §18, 1 and 7).
+_REQUIRED_DIFFERENCES = frozenset({"registration-029", "examples-036"})
+
+
+def _direct(line: str) -> bool:
+    try:
+        return bool(ulm.parse(line.encode()).priority & Priority.DIRECT)
+    except ParseError:
+        return "DG.PRIORITY=16" in line
+
+
+def _same_reply(recorded: list[Any], reply: Reply, line: str) -> bool:
+    major, minor = recorded[:2]
+    if (major, minor) == (reply.major, reply.minor):
+        return True
+    if minor in (1404, 1405):
+        return reply.major == major and reply.minor in (1404, 1405)
+    if major == Major.DBERR and minor in (17, 22) and not _direct(line):
+        return (reply.major, reply.minor) in ((Major.PROTO, minor), (Major.PERM, 0))
+    return False
+
+
+class RecordedCases(SynchronousTestCase):
+    """P3 and the state machine, seen from outside."""
+
+    def _play(self, case: Case) -> list[str]:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        server = Server(directory)
+        self.addCleanup(server.close)
+        jobs = [f"https://localhost:9000/{job['unique']}" for job in case["jobs"]]
+        wrong = []
+        for number, step in enumerate(case["steps"]):
+            peer = PEERS[step.get("as", "owner")]
+            if "send" in step:
+                reply = server.send(step["send"], peer)
+                if not _same_reply(step["reply"], reply, step["send"]):
+                    wrong.append(f"{case['id']} step {number}: reply {step['reply']}, ours {reply}")
+            for query in step.get("query", []):
+                if "defect" in query or "children" in query["state"]:
+                    continue
+                wrong += [
+                    f"{case['id']} step {number}: {line}"
+                    for line in self._query(server, case, query, jobs[query["job"]])
+                ]
+        return wrong
+
+    def _query(self, server: Server, case: Case, query: dict[str, Any], jobid: str) -> list[str]:
+        flags = query.get("flags", case.get("flags", "classadd+children+childstat"))
+        recorded = query["state"]
+        try:
+            ours = as_object(server.status(jobid, flags, PEERS[query.get("as", "owner")]))
+        except LBError as error:
+            return [] if recorded.get("error") in (error.code, 2) else [f"error {error}, recorded {recorded}"]
+        if "error" in recorded:
+            return [f"recorded error {recorded['error']}, ours a state"]
+        ignore = {*case.get("ignore", {}), "history"}
+        found = differences(recorded, ours, ignore)
+        if "history" in recorded:
+            theirs = [event["type"] for event in recorded["history"]]
+            mine = [event["type"] for event in events_json(ours.get("history"))]
+            if theirs != mine:
+                found.append(f"history: recorded {theirs}, ours {mine}")
+        return found
+
+    def _play_all(self, category: str) -> None:
+        wrong, played = [], 0
+        for case in cases(category):
+            if "defect" in case or "greyjobs" in case.get("needs", []) or case["id"] in _REQUIRED_DIFFERENCES:
+                continue
+            if any(word.lower() in case["title"].lower() for word in _LATER):
+                continue
+            if any("parent" in job for job in case["jobs"]):
+                continue
+            played += 1
+            wrong += self._play(case)
+        self.assertEqual("\n".join(wrong), "")
+        self.assertGreater(played, 0)
+
+    def test_glite(self) -> None:
+        """Random lives of simple jobs."""
+        self._play_all("glite")
+
+    def test_registration(self) -> None:
+        """Rules of registration, authorship, ACL and incomplete lines."""
+        self._play_all("registration")
+
+    def test_examples(self) -> None:
+        """The worked examples of the state machine chapter that concern single jobs."""
+        self._play_all("examples")
+
+    def test_real(self) -> None:
+        """Recorded streams of single jobs."""
+        self._play_all("real")
