@@ -112,7 +112,7 @@ def _read(notes: Path) -> Iterator[tuple[str, str, object]]:
 def run_room(room: Room, directory: Path, limit: float, *, complete: bool, quiet: bool) -> tuple[Tally, str]:
     """Run a room in a process of its own; returns the tally and, if ``quiet``, what it printed."""
     place = directory / room.name
-    place.mkdir()
+    place.mkdir(0o711)
     notes, printed = place / "notes", place / "printed"
     command = (sys.executable, "-m", "tests.worker", str(notes), str(place / "work"), *room.names)
     with printed.open("wb") as output:
@@ -151,10 +151,10 @@ def run_rooms(chosen: Sequence[Room], directory: Path, options: argparse.Namespa
     quiet = len(chosen) > 1
     total = Tally()
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        running = {
-            pool.submit(run_room, room, directory, options.limit, complete=complete, quiet=quiet): room
-            for room in chosen
-        }
+        running = {}
+        for room in chosen:
+            future = pool.submit(run_room, room, directory, options.limit, complete=complete, quiet=quiet)
+            running[future] = room
         for done in concurrent.futures.as_completed(running):
             counted, printed = done.result()
             print(f"==== {running[done].name}\n{printed}" if quiet else printed, flush=True)
@@ -179,15 +179,14 @@ def main() -> int:
     """Exit code 0 when at least one test passed and none failed, else 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="rooms at a time (default: %(default)s)")
-    parser.add_argument(
-        "--limit", type=float, default=ROOM_LIMIT, help="seconds a room may take (default: %(default)s)"
-    )
+    parser.add_argument("--limit", type=float, default=ROOM_LIMIT, help="seconds for a room (default: %(default)s)")
     parser.add_argument("--failed", action="append", default=[], help="something that failed before; it is counted")
     parser.add_argument("names", nargs="*", help="packages, modules, classes or tests (default: all)")
     options = parser.parse_args()
     chosen = rooms() if options.names in ([], ["tests"]) else [Room("tests", tuple(options.names))]
     orphans.adopt()
     directory = Path(tempfile.mkdtemp(prefix="lb-tests-"))
+    directory.chmod(0o711)  # a database server that root starts runs as somebody else
     total = run_rooms(chosen, directory, options)
     for process in orphans.end():
         total.add("tests", "failed", f"left a process running: {process}")

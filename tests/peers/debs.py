@@ -15,7 +15,8 @@ from pathlib import Path
 from tests.peers.packages import Program, missing
 
 POLICY = Path("/usr/sbin/policy-rc.d")  # asked by Debian's maintainer scripts before they start a service
-DENY = "#!/bin/sh\n# Put here by lb's make debs while it installs; it may be removed.\nexit 101\n"  # 101: forbidden by policy
+# 101: the action is forbidden by policy
+DENY = "#!/bin/sh\n# Put here by lb's make debs while it installs; it may be removed.\nexit 101\n"
 LOCK_WAIT = 300  # seconds that apt waits for another apt
 
 Run = Callable[[Sequence[str]], object]
