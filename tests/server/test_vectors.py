@@ -11,7 +11,6 @@ from lb.model.catalogue import Priority
 from lb.model.errors import LBError, ParseError
 from lb.wire import ulm
 from lb.wire.il import Major, Reply
-
 from tests.server.fixture import PEERS, Server, events_json
 from tests.state.compare import as_object, differences
 from tests.state.replay import Case, cases
