@@ -5,6 +5,8 @@ and on client connections the host name or the person expected. A failed check m
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 from cryptography import x509
@@ -33,6 +35,7 @@ _FAILURES = {
 }
 # The grids use certificates of either extended key usage in both roles (spec/security.md §6.1, §17).
 _IGNORED = frozenset({X509VerificationCodes.ERR_INVALID_PURPOSE})
+_REMEMBERED = 256  # certificates, a few kB each
 
 
 class PeerRefusedError(SSL.Error):
@@ -68,6 +71,15 @@ def expect_person(dn: str) -> Expectation:
     return mismatch
 
 
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """What is to be known of one certificate whatever connection it comes by."""
+
+    certificate: x509.Certificate
+    proxy: bool
+    objection: str | None
+
+
 class ChainVerification:
     """The verify callback of a context; it must not outlive the trust anchors it was made for."""
 
@@ -77,6 +89,8 @@ class ChainVerification:
         self._anchors = anchors
         self._expectations: WeakKeyDictionary[SSL.Connection, Expectation] = WeakKeyDictionary()
         self._end_entities: WeakKeyDictionary[SSL.Connection, x509.Certificate] = WeakKeyDictionary()
+        # Authorities and regular visitors come again with each connection.
+        self._examined = lru_cache(_REMEMBERED)(self._examine)
 
     def expect(self, connection: SSL.Connection, expectation: Expectation) -> None:
         """Demand something of the end entity at the other side of a new connection."""
@@ -84,48 +98,48 @@ class ChainVerification:
 
     def __call__(self, connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, ok: int) -> bool:
         """Judge one certificate. OpenSSL asks for each failed check, then from root to leaf for each verified one."""
-        if ok:
-            try:
-                objection = self._objection(connection, shown.to_cryptography(), depth)
-            except ValueError as problem:
-                objection = f"certificate at depth {depth} cannot be read: {problem}"
-        elif error in _IGNORED:
+        if not ok and error in _IGNORED:
             return True
+        try:
+            examined = self._examined(crypto.dump_certificate(crypto.FILETYPE_ASN1, shown))
+        except ValueError as problem:
+            objection: str | None = f"certificate at depth {depth} cannot be read: {problem}"
         else:
-            certificate = shown.to_cryptography()
-            if error == X509VerificationCodes.ERR_UNABLE_TO_GET_CRL and not self._anchors.has_crl(certificate):
-                return True
-            objection = (
-                f"{_FAILURES.get(error, f'verification error {error}')}: certificate {slash_form(certificate)}"
-                f" issued by {issuer_slash_form(certificate)}"
-            )
+            objection = self._objection(connection, examined, depth) if ok else self._failure(examined, error)
         if objection is None:
             return True
         self._log.warn("TLS peer {peer} refused: {reason}", peer=_address(connection), reason=objection)
         raise PeerRefusedError(objection)
 
-    def _objection(self, connection: SSL.Connection, certificate: x509.Certificate, depth: int) -> str | None:
-        if is_proxy(certificate):
-            if depth:
-                return None
-            end_entity = self._end_entities.pop(connection, None)
-        else:
-            if certificate.issuer != certificate.subject:
-                problem = self._anchors.signing_policy_objection(certificate)
-                if problem is not None:
-                    return f"certificate {slash_form(certificate)}: {problem}"
-            if depth:
-                if connection in self._expectations:
-                    self._end_entities[connection] = certificate
-                return None
-            self._end_entities.pop(connection, None)
-            end_entity = certificate
-        expectation = self._expectations.pop(connection, None)
-        if expectation is None:
+    def _examine(self, der: bytes) -> _Examined:
+        certificate = x509.load_der_x509_certificate(der)
+        proxy = is_proxy(certificate)
+        issued = not proxy and certificate.issuer != certificate.subject
+        return _Examined(certificate, proxy, self._anchors.signing_policy_objection(certificate) if issued else None)
+
+    def _failure(self, examined: _Examined, error: int) -> str | None:
+        """Say which of OpenSSL's checks failed; None for the lack of a CRL where the authority has none."""
+        certificate = examined.certificate
+        if error == X509VerificationCodes.ERR_UNABLE_TO_GET_CRL and not self._anchors.has_crl(certificate):
             return None
+        failure = _FAILURES.get(error, f"verification error {error}")
+        return f"{failure}: certificate {slash_form(certificate)} issued by {issuer_slash_form(certificate)}"
+
+    def _objection(self, connection: SSL.Connection, examined: _Examined, depth: int) -> str | None:
+        """Apply our own checks to a certificate that OpenSSL verified."""
+        certificate = examined.certificate
+        if examined.objection is not None:
+            return f"certificate {slash_form(certificate)}: {examined.objection}"
+        if connection not in self._expectations:
+            return None
+        if not examined.proxy:
+            self._end_entities[connection] = certificate  # the last one that is no proxy, as leaves come last
+        if depth:
+            return None
+        end_entity = self._end_entities.pop(connection, None)
         if end_entity is None:
             return "a chain of proxy certificates only"
-        mismatch = expectation(end_entity)
+        mismatch = self._expectations.pop(connection)(end_entity)
         return None if mismatch is None else f"certificate {slash_form(end_entity)} is {mismatch}"
 
 

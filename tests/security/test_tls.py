@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -358,9 +358,9 @@ def _shake(client: SSL.Connection, server: SSL.Connection) -> None:
     for _ in range(4):
         for one, other in ((client, server), (server, client)):
             for step in (one.do_handshake, lambda one=one: one.recv(1)):
-                with suppress(SSL.WantReadError):
+                with contextlib.suppress(SSL.WantReadError):
                     step()
-            with suppress(SSL.WantReadError):
+            with contextlib.suppress(SSL.WantReadError):
                 other.bio_write(one.bio_read(1 << 16))
 
 
