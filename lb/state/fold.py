@@ -17,7 +17,7 @@ from lb.model.seqcode import in_order
 from lb.model.status import JobType, State
 from lb.state import condor, cream, glite, pbs, transfer, vm
 from lb.state.job import Job
-from lb.state.registration import REGISTRATION, blank, embryo, job_type, subjobs_of
+from lb.state.registration import JOB_TYPES, REGISTRATION, blank, embryo, job_type, subjobs_of
 from lb.state.turn import MICROSECONDS, Outcome
 
 __all__ = ["Outcome", "blank", "embryo", "recompute", "step", "subjobs_of"]
@@ -78,15 +78,18 @@ def recompute(
 
     `events` come in the order of arrival. Give `embryo` for a subjob made by its parent (S7) and, as events
     do not tell them, the stored `histogram` of a collection (S8) and the stored `user_fqans` (S9).
-    Of a job without a readable event the result is in state Unknown. Raises as `step` does.
+    Of a job without a registration the result is in state Unknown. Raises as `step` does; events that `step` took
+    in any order never make it raise.
     """
     job = blank(jobid, owner) if embryo is None else embryo.copy()
     arrived = list(events)
-    of_condor = any(event.type is REGISTRATION and event.number("jobtype") == _CONDOR for event in arrived)
-    ordered = in_order(arrived, condor=of_condor)
+    ordered = in_order(arrived)
     if embryo is None:
+        first = _registration(ordered)
+        if first is not None and first.number("jobtype") == _CONDOR:
+            ordered = in_order(arrived, condor=True)
+            first = _registration(ordered)
         # Codes that cannot be read sort before the registration, without which their events mean nothing (S54).
-        first = next((event for event in ordered if event.type is REGISTRATION), None)
         ordered.sort(key=lambda event: event is not first)
     for event in ordered:
         step(job, event)
@@ -99,3 +102,8 @@ def recompute(
     if user_fqans is not None:
         status.user_fqans = list(user_fqans)
     return job
+
+
+def _registration(events: Iterable[Event]) -> Event | None:
+    """The event that gives the job its type; one of no known type may follow it, not precede it."""
+    return next((each for each in events if each.type is REGISTRATION and each.number("jobtype") in JOB_TYPES), None)

@@ -18,7 +18,7 @@ from lb.model.status import JobStatus
 VERSION: Final = 1
 
 
-class Branch(msgspec.Struct, omit_defaults=True, array_like=True, frozen=True):
+class Branch(msgspec.Struct, array_like=True, frozen=True):
     """What is known of one WM counter value; its matched JDL is in `Texts.branches`."""
 
     number: int

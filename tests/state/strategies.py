@@ -29,6 +29,8 @@ codes = st.one_of(
 )
 
 job_types = st.sampled_from(sorted(REGISTRATION.by_name["jobtype"].codes))
+#: Types whose events are ordered by codes as `normal_codes` makes them.
+ordinary_types = job_types.filter(lambda name: name != "CONDOR")
 
 
 def _values(attribute: Attribute) -> st.SearchStrategy[Value]:
@@ -71,8 +73,10 @@ def events(draw: st.DrawFn, seqcodes: st.SearchStrategy[str] = codes) -> Event:
     )
 
 
-def streams(seqcodes: st.SearchStrategy[str] = codes) -> st.SearchStrategy[list[Event]]:
-    """A registration of any type, then whatever comes."""
+def streams(
+    seqcodes: st.SearchStrategy[str] = codes, job_types: st.SearchStrategy[str] = job_types
+) -> st.SearchStrategy[list[Event]]:
+    """A registration, then whatever comes."""
     return st.builds(
         lambda jobtype, seqcode, rest: [registered(jobtype, seqcode), *rest],
         job_types,

@@ -51,7 +51,7 @@ class StoredForm(SynchronousTestCase):
         stored = (
             b'[{"state":5,"jobId":"https://lb.ex:9000/j","jobtype":0,"user_tags":[["a","b"]],"stateEnterTime":1000000,'
             b'"lastUpdateTime":1000000,"stateEnterTimes":[0,0,0,0,0,1,0,0,0,0,0,0]},'
-            b'{"number":3,"last":"x","branches":[[2,"CE"],[4,null,"w1"]],"tags":{"a":[0,"x"]}}]'
+            b'{"number":3,"last":"x","branches":[[2,"CE",null],[4,null,"w1"]],"tags":{"a":[0,"x"]}}]'
         )
         job = decode(stored, decode_texts(b'{"jdl":"[]","branches":{"2":"[M]"}}'))
         self.assertEqual((job.hidden.version, job.hidden.branches[1].ce_node, job.hidden.tags["a"].place), (1, "w1", 0))

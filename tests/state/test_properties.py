@@ -12,7 +12,7 @@ from lb.state.fold import Outcome, blank, recompute, step
 from lb.state.job import Job, decode, decode_texts, encode, encode_texts
 from tests.state.make import JOB, OWNER
 from tests.state.replay import accepted, cases
-from tests.state.strategies import normal_codes, streams
+from tests.state.strategies import normal_codes, ordinary_types, streams
 
 bounded = settings(deadline=None, max_examples=150)
 
@@ -72,7 +72,7 @@ class AnyStream(SynchronousTestCase):
         self.assertEqual(job.hidden.number, len(stream) - 1)
 
     @bounded
-    @given(streams(normal_codes), st.randoms(use_true_random=False))
+    @given(streams(normal_codes, ordinary_types), st.randoms(use_true_random=False))
     def test_recomputation_forgets_arrival(self, stream: list[Event], random: object) -> None:
         """With codes or times that tell events apart, arrival order means nothing to a recomputation (P4)."""
         told_apart = list({(event.seqcode, event.timestamp): event for event in stream}.values())

@@ -216,6 +216,56 @@ class GLite(SynchronousTestCase):
         self.assertEqual((job.status.state, job.status.cream_state), (State.Cancelled, 8))
 
 
+class NotAllowed(SynchronousTestCase):
+    """Events that a family does not know what to do with (examples E19 and E33)."""
+
+    def test_unreadable_report(self) -> None:
+        """A ReallyRunning that names no readable code chooses no attempt, and is not counted as running."""
+        job = played(*running())
+        before = job.copy()
+        self.assertIs(step(job, make("ReallyRunning", "LM", "U2 N2 W4 J4 L7", 19, wn_seq="none")), Outcome.SUSPECT)
+        self.assertEqual((job.status, job.hidden.tag, job.hidden.last), (before.status, None, before.hidden.last))
+
+    def test_wrong_source(self) -> None:
+        """A component that cannot have seen such an event leaves no trace (E4)."""
+        job = played(*running())
+        before = job.copy()
+        for event in (
+            make("DeQueued", "LM", "U3", 20, queue="q"),
+            make("Transfer", "NS", "U3", 20, result="OK", job="[J]"),
+            make("PBSRun", "LRMS", "U3", 20),
+        ):
+            self.assertIs(step(job, event), Outcome.SUSPECT)
+        self.assertEqual((job.status, job.texts, job.hidden.last), (before.status, before.texts, before.hidden.last))
+
+    def test_transfer_collection(self) -> None:
+        """A collection of transfers does not enter a state that does not exist either (S20)."""
+        job = played(registered("FILE_TRANSFER_COLLECTION", nsubjobs=2))
+        event = make("CollectionState", "LB", "U1 S1", 9, state="Nowhere", done_code=0)
+        self.assertIs(step(job, event), Outcome.SUSPECT)
+        self.assertEqual((job.status.state, job.status.lastUpdateTime), (State.Submitted, 0))
+
+    def test_unfinished(self) -> None:
+        """A transfer, command or report that did not succeed moves nothing."""
+        job = played(registered("PBS", seqcode=pbs_code("c1")))
+        step(
+            job,
+            make("PBSTransfer", "PBSServer", pbs_code("c2"), destination="PBSMom", dest_instance="w", result="FAIL"),
+        )
+        self.assertIsNone(job.status.ce_node)
+        cream = played(registered("CREAM"))
+        step(cream, make("CREAMCall", "CREAME", "U2", command="CMDSTART", callee="CREAMI", result="OK"))
+        step(cream, make("CREAMStatus", "CREAME", "U3", new_state="done-ok", result="ARRIVED", exit_code="3"))
+        self.assertEqual((cream.status.state, cream.status.exit_code), (State.Submitted, 0))
+
+    def test_exit_code(self) -> None:
+        """Exit codes of CREAM are texts: their leading number counts, within 32 bits."""
+        for text, number in (("12 (x)", 12), ("-1", -1), ("none", 0), ("9" * 5000, 2**31 - 1), ("N/A", 0)):
+            job = played(registered("CREAM"))
+            step(job, make("CREAMStatus", "CREAME", "U2", new_state="held", result="DONE", exit_code=text))
+            self.assertEqual(job.status.exit_code, number)
+
+
 class OtherFamilies(SynchronousTestCase):
     """Surprises of the other engines."""
 
