@@ -65,7 +65,7 @@ class SQLiteStore:
         self._cache_kib = cache_bytes >> 10
         self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
             raise StoreError(errno.EBUSY, f"{path}: another server has this database open") from None

@@ -1,0 +1,117 @@
+"""The SQLite store: what is written comes back, one server at a time, versions, trouble with the file."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from lb.model.jobid import JobId
+from lb.state.fold import blank
+from lb.state.job import Job, Texts
+from lb.store.interface import NewEvent, StoredJob, StoreError
+from lb.store.sqlite import SCHEMA_VERSION, SQLiteStore, from_sql, to_sql
+
+TEXTS = Texts(jdl="[ a = 1 ]", branches={3: "[]"})
+
+
+def job(key: int, unique: str, owner: str = "/CN=a") -> StoredJob:
+    """A job that was never stored."""
+    jobid = JobId("localhost", 9000, unique)
+    state = Job(blank(jobid, owner).status, texts=TEXTS)
+    return StoredJob(key, jobid, owner, owner.lower(), state)
+
+
+class Storing(SynchronousTestCase):
+    """A database file."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.store = SQLiteStore(self.path)
+        self.writer = self.store.writer()
+        self.addCleanup(lambda: self.store.close())
+
+    def test_round_trip(self) -> None:
+        """Jobs, long texts and events come back as they were written, in the order of arrival."""
+        written = job(self.writer.new_key(), "u\udcff1")
+        written.acl = "<gacl/>"
+        events = [NewEvent(written.key, number, number.to_bytes(16), b"line %d" % number) for number in range(300)]
+        self.writer.write([written], events)
+        loaded = self.writer.load(["u\udcff1", "absent"])
+        self.assertEqual(list(loaded), ["u\udcff1"])
+        again = loaded["u\udcff1"]
+        self.assertEqual((again.jobid, again.owner, again.acl), (written.jobid, "/CN=a", "<gacl/>"))
+        self.assertEqual((again.state.status, again.state.texts), (written.state.status, TEXTS))
+        reader = self.store.reader()
+        entry = reader.job("u\udcff1", texts=True)
+        assert entry is not None
+        self.assertEqual(entry.status.jdl, "[ a = 1 ]")
+        self.assertEqual([event.arrived for event in reader.events(entry.key)], list(range(300)))
+
+    def test_duplicates(self) -> None:
+        """P3: a stored digest is found for its job and for no other."""
+        first, second = job(self.writer.new_key(), "a"), job(self.writer.new_key(), "b")
+        self.writer.write([first, second], [NewEvent(first.key, 1, b"d" * 16, b"x")])
+        asked = [(second.key, b"d" * 16), (first.key, b"e" * 16), (first.key, b"d" * 16)]
+        self.assertEqual(self.writer.duplicates(asked), {2})
+
+    def test_transaction(self) -> None:
+        """P2: when one row cannot be written, nothing of the batch is there."""
+        known = job(self.writer.new_key(), "a")
+        self.writer.write([known], [NewEvent(known.key, 1, b"d" * 16, b"x")])
+        fresh = job(self.writer.new_key(), "b")
+        with self.assertRaises(sqlite3.IntegrityError):
+            self.writer.write([fresh], [NewEvent(known.key, 1, b"d" * 16, b"x")])
+        self.assertEqual(self.writer.load(["b"]), {})
+        self.assertTrue(fresh.fresh)
+
+    def test_keys_go_on(self) -> None:
+        """Numbers of jobs are not given twice, also not after a restart."""
+        self.writer.write([job(self.writer.new_key(), "a")], [])
+        self.writer.close()
+        self.assertEqual(self.store.writer().new_key(), 2)
+
+    def test_by_owner_and_parent(self) -> None:
+        """Jobs are found by owner, in the order of their unique parts, and by parent."""
+        jobs = [job(self.writer.new_key(), unique) for unique in ("c", "a", "b")]
+        jobs[2].parent = "a"
+        self.writer.write(jobs, [])
+        reader = self.store.reader()
+        self.assertEqual([entry.jobid.unique for entry in reader.jobs_of_owner("/cn=a")], ["a", "b", "c"])
+        self.assertEqual([entry.jobid.unique for entry in reader.children("a")], ["b"])
+
+    def test_one_server(self) -> None:
+        """A second server is told that the first has the database; later it may have it."""
+        self.assertEqual(self.assertRaises(StoreError, SQLiteStore, self.path).code, errno.EBUSY)
+        self.store.close()
+        self.store = SQLiteStore(self.path)
+
+    def test_newer_schema(self) -> None:
+        """P9: a database of a newer server is refused and left alone."""
+        self.writer.close()
+        self.store.close()
+        with sqlite3.connect(self.path) as connection:
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        connection.close()
+        error = self.assertRaises(StoreError, SQLiteStore, self.path)
+        self.assertIn("newer", str(error))
+        self.store = SQLiteStore(Path(self.mktemp()))
+
+    def test_salt_stays(self) -> None:
+        """What makes this server's hashes its own is made once."""
+        salt = self.store.salt
+        self.store.close()
+        self.store = SQLiteStore(self.path)
+        self.assertEqual(self.store.salt, salt)
+
+    @given(st.binary(max_size=40))
+    def test_any_bytes(self, data: bytes) -> None:
+        """Any bytes have a text that a column holds and that comes back."""
+        text = data.decode("utf-8", "surrogateescape")
+        column = to_sql(text)
+        self.assertEqual(from_sql(column), text)
+        column.encode("utf-8")
