@@ -1,13 +1,16 @@
 """Processes that outlive the test that started them: taken over, found and ended, so that none stays on the machine."""
 
+import contextlib
 import ctypes
 import os
+import select
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-GRACE = 5  # seconds in which a process may still end by itself, or on being asked to
+GRACE = 5.0  # seconds in which a process that is about to end may do so
 
 
 def adopt() -> None:
@@ -16,29 +19,35 @@ def adopt() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def end() -> list[str]:
+def end(grace: float = GRACE) -> list[str]:
     """End all children of this process and theirs; returns the command lines of those that had to be killed.
 
-    To be called when no child is wanted any more. What is about to end has some seconds for it.
+    To be called when no child is wanted any more; ``grace`` is in seconds.
     """
-    deadline = time.monotonic() + GRACE
-    while _children() and time.monotonic() < deadline:
-        _reap()
-        time.sleep(0.05)
+    deadline = time.monotonic() + grace
     killed: list[str] = []
-    while children := _children():  # the children of a killed one come to us in turn
-        for pid in children:
-            killed.append(_command(pid))
-            os.kill(pid, signal.SIGKILL)
-        for pid in children:
+    while children := _children():  # again and again: the children of an ended one come to us
+        ended = _wait(children, deadline - time.monotonic())
+        if not ended:
+            for pid in children:
+                killed.append(_command(pid))
+                os.kill(pid, signal.SIGKILL)
+        for pid in ended or children:
             os.waitpid(pid, 0)
     return killed
 
 
-def _reap() -> None:
-    """Take the exit codes of children that have ended."""
-    for pid in _children():
-        os.waitpid(pid, os.WNOHANG)
+def _wait(children: Sequence[int], seconds: float) -> list[int]:
+    """The children that have ended, after waiting for the first of them if none has."""
+    with contextlib.ExitStack() as opened:
+        poll = select.poll()
+        pids: dict[int, int] = {}
+        for pid in children:
+            descriptor = os.pidfd_open(pid)
+            opened.callback(os.close, descriptor)
+            poll.register(descriptor, select.POLLIN)
+            pids[descriptor] = pid
+        return [pids[descriptor] for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)]
 
 
 def _children() -> list[int]:

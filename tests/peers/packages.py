@@ -56,6 +56,6 @@ def missing() -> tuple[Program, ...]:
     return tuple(program for program in PROGRAMS if find(program) is None)
 
 
-def _version_order(path: Path) -> list[tuple[int, str]]:
-    """Sort key that puts 9 before 15."""
-    return [(int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", str(path))]
+def _version_order(path: Path) -> list[list[tuple[int, str]]]:
+    """Sort key that puts 9 before 15, and 15 before 15.2."""
+    return [[(int(word or -1), text) for text, word in re.findall(r"(\D*)(\d*)", part)] for part in path.parts]

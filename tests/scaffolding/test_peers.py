@@ -1,5 +1,7 @@
 """The private brokers and the private database answer, and are gone afterwards."""
 
+import os
+import select
 import socket
 import ssl
 from pathlib import Path
@@ -39,21 +41,12 @@ def tls_context(*, with_user: bool) -> ssl.SSLContext:
     return context
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of that id runs; one that has ended may wait there for its parent to notice."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
-
-
 class PeerTests(SynchronousTestCase):
     """What is the same for all of them."""
 
     def assert_gone(self, pids: tuple[int, ...], directory: Path) -> None:
         """Neither processes nor files are left."""
-        self.assertEqual([pid for pid in pids if is_alive(pid)], [])
+        self.assertEqual([pid for pid in pids if Path(f"/proc/{pid}").exists()], [])
         self.assertFalse(directory.exists())
 
     def assert_refuses_strangers(self, port: int) -> None:
@@ -151,12 +144,12 @@ class ProcessTests(SynchronousTestCase):
         """What a program started in its group ends with it, and a second stop does nothing."""
         script = "sleep 600 & echo started $!; wait"
         process = PrivateProcess(["sh", "-c", script], ready=r"started (\d+)", directory=private_directory())
-        child = int(process.wait_until_ready()[1])
         self.addCleanup(process.stop)
-        self.assertTrue(is_alive(child))
+        child = os.pidfd_open(int(process.wait_until_ready()[1]))
+        self.addCleanup(os.close, child)
+        self.assertEqual(select.select([child], [], [], 0)[0], [])
         process.stop()
-        self.assertFalse(is_alive(process.pid))
-        self.assertFalse(is_alive(child))
+        self.assertEqual(select.select([child], [], [], PATIENCE)[0], [child])  # readable: it has ended
         process.stop()
 
     def test_ports(self) -> None:
