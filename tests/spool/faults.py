@@ -59,9 +59,9 @@ class Node:
 class FaultyFileSystem:
     """Implements lb.spool.filesystem.FileSystem.
 
-    Operations are counted from 1 in `count`. Number `fail_at` (all from it on with `keep_failing`) raises OSError `error`;
-    in number `crash_at` the machine stops; until `restart` all raise CrashError then. `capacity` bounds the bytes of all
-    files together. With `short_writes` each write takes only half of what it is given.
+    Operations are counted from 1 in `count`. Number `fail_at` (all from it on with `keep_failing`) raises OSError
+    `error`; in number `crash_at` the machine stops; until `restart` all raise CrashError then. `capacity` bounds the
+    bytes of all files together. With `short_writes` each write takes only half of what it is given.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class FaultyFileSystem:
     # For tests
 
     def restart(self, seed: int = 0, *, kill: bool = False) -> None:
-        """Start again after a crash of the machine, or, with `kill`, of the process only: then nothing written is lost."""
+        """Start again after a crash of the machine, or with `kill` of the process only, which loses nothing written."""
         random = Random(seed)
         if not kill:
             names = {}
