@@ -71,7 +71,7 @@ def text_of(code: int) -> str:
     try:
         return _TEXTS[Code(code)]
     except ValueError:
-        return os.strerror(code)
+        return os.strerror(code) if 0 <= code < Code.BROKEN_ULM else f"Unknown error {code}"
 
 
 class LBError(Exception):

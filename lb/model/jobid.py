@@ -26,7 +26,7 @@ DEFAULT_SEED = "edg_wll_GenerateSubjobIds()"
 
 _PREFIX = "https://"
 _SPACE = re.compile(r"[ \t\n\v\f\r]")
-_LEADING_DIGITS = re.compile(r"\d*")
+_PORT = re.compile(r"[ \t\n\v\f\r]*+(?P<minus>-?)\+?0*+(?P<digits>\d*)", re.ASCII)
 
 
 class JobId(NamedTuple):
@@ -82,15 +82,20 @@ def parse_cached(text: str) -> JobId:
 
 
 def split_server(server: str, default_port: int = DEFAULT_PORT) -> tuple[str, int]:
-    """Split ``HOST[:PORT]`` after a closing bracket or at the last colon; port 0 and none mean the default."""
-    host, colon, digits = server.rpartition(":")
-    if not colon or "]" in digits:
+    """Split ``HOST[:PORT]`` after a closing bracket or at the last colon; port 0 and none mean the default.
+
+    As C programs do, what follows the digits of a port is passed over; EINVAL for a port beyond 65535.
+    """
+    host, colon, text = server.rpartition(":")
+    if not colon or "]" in text:
         return server, default_port
-    found = _LEADING_DIGITS.match(digits)
-    port = int(found.group() or 0) if found and len(found.group()) < 10 else 65536
-    if port > 65535:
+    found = _PORT.match(text)
+    digits = found["digits"] if found else ""
+    if not digits:
+        return host, default_port
+    if (found and found["minus"]) or len(digits) > 5 or int(digits) > 65535:
         raise invalid(f"{server[:MAX_JOBID]}: port outside 1…65535")
-    return host, port or default_port
+    return host, int(digits)
 
 
 def random_unique(entropy: Callable[[int], bytes] = secrets.token_bytes) -> str:
@@ -99,21 +104,26 @@ def random_unique(entropy: Callable[[int], bytes] = secrets.token_bytes) -> str:
 
 
 def create(server: str, unique: str | None = None) -> JobId:
-    """An id on `server` (``HOST[:PORT]``), with a fresh unique part when none is given."""
+    """An id on `server` (``HOST[:PORT]``), with a fresh unique part when none is given; EINVAL for no server."""
     if server.startswith(_PREFIX):
         raise invalid(f"{server}: give the server as host:port, without {_PREFIX}")
     host, port = split_server(server)
-    return JobId(host, port, unique if unique is not None else random_unique())
+    made = JobId(host, port, unique if unique is not None else random_unique())
+    if parse(str(made)) != made:
+        raise invalid(f"{made}: no job id of server {server} and unique part {made.unique}")
+    return made
 
 
 def subjobs(parent: JobId, count: int, seed: str | None = None) -> Iterator[JobId]:
-    """Ids of the `count` subjobs of a DAG or collection, as every client and server derives them (model.md §1.4)."""
+    """Ids of the `count` subjobs of a DAG or collection, as every client and server derives them (model.md §1.4).
+
+    They are made one by one, as they are asked for; EINVAL for a count below one.
+    """
     if count < 1:
         raise invalid(f"{parent}: a job has at least one subjob, not {count}")
-    stem = f"{parent.unique},{seed or DEFAULT_SEED},"
-    for number in range(count):
-        digest = hashlib.md5(f"{stem}{number}".encode("utf-8", "surrogateescape"), usedforsecurity=False).digest()
-        yield JobId(parent.host, parent.port, _encode(digest))
+    stem = f"{parent.unique},{seed or DEFAULT_SEED},".encode("utf-8", "surrogateescape")
+    digests = (hashlib.md5(b"%s%d" % (stem, number), usedforsecurity=False).digest() for number in range(count))
+    return (JobId(parent.host, parent.port, _encode(digest)) for digest in digests)
 
 
 def canonical(text: str) -> str | None:

@@ -43,26 +43,45 @@ _PBS_COUNTER: Final = {
     )
 }
 
-_NORMAL = re.compile(":".join(rf"{label}=\s*([+-]?\d+)" for label in NORMAL_COUNTERS[:-1]) + r"(?::LBS=\s*([+-]?\d+))?")
-_PBS = re.compile(":".join(rf"{label}=\s*([+-]?\d+)" for label in PBS_COUNTERS))
-_CONDOR = re.compile(r"TIMESTAMP=(.{14}):POS=(.{10}):EV\.CODE=(\d{3}):SRC=(.)", re.DOTALL)
+#: A counter as `scanf` reads it. Beyond 18 digits nobody counts; such a code cannot be read.
+_COUNTER: Final = r"=\s*([+-]?\d{1,18})(?!\d)"
+_NORMAL = re.compile(":".join(label + _COUNTER for label in NORMAL_COUNTERS[:-1]) + rf"(?::LBS{_COUNTER})?", re.ASCII)
+_PBS = re.compile(":".join(label + _COUNTER for label in PBS_COUNTERS), re.ASCII)
+_CONDOR = re.compile(r"TIMESTAMP=(.{14}):POS=(.{10}):EV\.CODE=([0-9]{3}):SRC=(.)", re.DOTALL)
 _CONDOR_REGISTRATION = 17
 
 Counters = tuple[int, ...]
 
+#: Longest code that is remembered: what a peer sends must not fill the memory.
+_REMEMBERED: Final = 512
+
+
+def _counters(found: re.Match[str] | None) -> Counters | None:
+    return tuple(_unsigned(int(number or 0)) for number in found.groups()) if found else None
+
+
+def _unsigned(number: int) -> int:
+    return number if number >= 0 else number % 2**32
+
 
 @lru_cache(maxsize=8192)
-def parse_normal(code: str) -> Counters | None:
-    """The nine counters of a gLite code, None when it cannot be read; a missing LBS is 0."""
-    found = _NORMAL.match(code)
-    return tuple(int(number or 0) for number in found.groups()) if found else None
+def _parse_normal(code: str) -> Counters | None:
+    return _counters(_NORMAL.match(code))
 
 
 @lru_cache(maxsize=1024)
+def _parse_pbs(code: str) -> Counters | None:
+    return _counters(_PBS.match(code))
+
+
+def parse_normal(code: str) -> Counters | None:
+    """The nine counters of a gLite code, None when it cannot be read; a missing LBS is 0, negative ones wrap."""
+    return _parse_normal(code) if len(code) <= _REMEMBERED else _counters(_NORMAL.match(code))
+
+
 def parse_pbs(code: str) -> Counters | None:
     """The five counters of a PBS code, None when it cannot be read."""
-    found = _PBS.match(code)
-    return tuple(int(number) for number in found.groups()) if found else None
+    return _parse_pbs(code) if len(code) <= _REMEMBERED else _counters(_PBS.match(code))
 
 
 def format_normal(counters: Iterable[int]) -> str:
@@ -102,12 +121,15 @@ def compare_pbs(a: str, b: str) -> int:
 
 
 def compare_condor(a: str, b: str) -> int:
-    """Order of Condor jobs' events as intended (model.md §7.3, S23): registration first, time, position, source."""
+    """Order of Condor jobs' events as intended (model.md §7.3, S23): registration first, time, position, source.
+
+    One code that cannot be read makes it -1, whichever it is; two such codes are equal.
+    """
     if a == b:
         return 0
     left, right = _CONDOR.match(a), _CONDOR.match(b)
     if left is None or right is None:
-        return -1
+        return 0 if left is right else -1
     if int(left[3]) == _CONDOR_REGISTRATION:
         return -1
     if int(right[3]) == _CONDOR_REGISTRATION:
@@ -146,11 +168,22 @@ def _compare_events(a: Event, b: Event) -> int:
 
 
 def _compare_condor_events(a: Event, b: Event) -> int:
-    return compare_condor(a.seqcode, b.seqcode) or _compare_times(a, b)
+    readable = _CONDOR.match(a.seqcode) is not None
+    if readable != (_CONDOR.match(b.seqcode) is not None):
+        return 1 if readable else -1
+    if not readable:
+        return 0
+    order = compare_condor(a.seqcode, b.seqcode)
+    if order == compare_condor(b.seqcode, a.seqcode):  # two registrations: each would come before the other
+        order = 0
+    return order or _compare_times(a, b)
 
 
 def in_order(events: Iterable[Event], *, condor: bool = False) -> list[Event]:
-    """Events of a job in event order: code, then time, then arrival; an unreadable code keeps its place (S54)."""
+    """Events of a job in event order: code, then time, then arrival.
+
+    Events whose code cannot be read come first, in the order of their arrival (S54).
+    """
     return sorted(events, key=cmp_to_key(_compare_condor_events if condor else _compare_events))
 
 

@@ -1,7 +1,7 @@
 """Producer messages: how a producer hands an event line to a logger (spec: wire-logging.md §4).
 
 ``DGLOG``, a little-endian length, the line with LF and NUL; the answer is one little-endian error number.
-The reader takes bytes cut anywhere and refuses a length before any memory is spent on it.
+What a line says is not looked at.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import struct
 from typing import Final
 
 from lb.model.errors import Code, LBError
+from lb.wire.lengthprefix import LengthPrefixError, LengthPrefixReader
 
 MAGIC: Final = b"DGLOG"
 HEADER: Final = 9
@@ -23,69 +24,40 @@ _LENGTH = struct.Struct("<i")
 _ANSWER = struct.Struct("<i")
 
 
-class MessageError(Exception):
+class MessageError(LengthPrefixError):
     """A header that is none: answered with EINVAL, then the connection is closed.
 
     `complete` holds the lines of the messages before it.
     """
 
-    def __init__(self, reason: str, complete: list[bytes] | None = None) -> None:
-        super().__init__(reason)
-        self.complete = complete if complete is not None else []
 
-
-class MessageReader:
+class MessageReader(LengthPrefixReader):
     """Cuts a stream into messages, each returned as its line up to the first NUL."""
 
     def __init__(self, max_message: int = MAX_MESSAGE) -> None:
+        """`max_message`: greatest length announced, bytes."""
+        super().__init__(HEADER, self._announced)
         self._max_message = max_message
-        self._pieces: list[bytes] = []
-        self._held = 0
-        self._needed = HEADER
-
-    @property
-    def held(self) -> int:
-        """Bytes kept of a message that has begun and not ended."""
-        return self._held
 
     def feed(self, data: bytes) -> list[bytes]:
         """Lines that `data` completes; raises `MessageError`."""
-        self._held += len(data)
-        if self._held < self._needed:
-            self._pieces.append(data)
-            return []
-        if self._pieces:
-            self._pieces.append(data)
-            data = b"".join(self._pieces)
-            self._pieces.clear()
-        lines: list[bytes] = []
-        position, size = 0, len(data)
-        self._needed = HEADER
-        while size - position >= HEADER:
-            start = position + HEADER
-            try:
-                end = start + self._length(data, position)
-            except MessageError as error:
-                error.complete = lines
-                raise
-            if end > size:
-                self._needed = end - position
-                break
-            line = data[start:end]
-            lines.append(line[:-1] if line.find(b"\0") == len(line) - 1 else line.partition(b"\0")[0])
-            position = end
-        self._held = size - position
-        if self._held:
-            self._pieces.append(data[position:])
-        return lines
+        try:
+            return list(map(_line, super().feed(data)))
+        except MessageError as error:
+            error.complete = list(map(_line, error.complete))
+            raise
 
-    def _length(self, data: bytes, position: int) -> int:
-        if data[position : position + len(MAGIC)] != MAGIC:
+    def _announced(self, header: bytes) -> int:
+        if not header.startswith(MAGIC):
             raise MessageError("message does not begin with DGLOG")
-        (length,) = _LENGTH.unpack_from(data, position + len(MAGIC))
+        length: int = _LENGTH.unpack_from(header, len(MAGIC))[0]
         if not 0 < length <= self._max_message:
             raise MessageError(f"message of {length} bytes, 1 to {self._max_message} are taken")
-        return int(length)
+        return length
+
+
+def _line(message: bytes) -> bytes:
+    return message[:-1] if message.find(b"\0") == len(message) - 1 else message.partition(b"\0")[0]
 
 
 def message(line: bytes) -> bytes:

@@ -1,15 +1,17 @@
 """Interlogger frames: how event lines reach a server and how it answers (spec: wire-logging.md §3).
 
 A frame is a 17-byte header (length, right-aligned, LF) and a body of counted strings;
-the reader takes bytes cut anywhere and never holds more than one announced frame.
+a reply is two numbers and a text for people. Nothing here knows what an event says.
 """
 
 from __future__ import annotations
 
 import errno
+import re
 from typing import Final, NamedTuple
 
 from lb.model.errors import Code, LBError
+from lb.wire.lengthprefix import LengthPrefixError, LengthPrefixReader
 
 HEADER: Final = 17
 MAGIC: Final = b"michal"
@@ -19,12 +21,8 @@ MAX_FRAME: Final = 102_400_128
 ALPN: Final = b"lb-il/1"
 
 
-class FrameError(Exception):
-    """Bytes that are no frame: nothing after them can be read; `complete` holds the bodies that came before them."""
-
-    def __init__(self, reason: str, complete: list[bytes] | None = None) -> None:
-        super().__init__(reason)
-        self.complete = complete if complete is not None else []
+class FrameError(LengthPrefixError):
+    """Bytes that are no frame, event or reply; of a reader, `complete` holds the frame bodies that came before them."""
 
 
 class Major:
@@ -51,51 +49,15 @@ class Reply(NamedTuple):
 OK: Final = Reply(Major.OK, 0, "OK")
 
 
-class FrameReader:
-    """Cuts a stream into frame bodies."""
+class FrameReader(LengthPrefixReader):
+    """Cuts a stream into frame bodies; `feed` raises `FrameError` at a bad header or length."""
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
+        """`max_frame`: greatest length of a body, bytes."""
+        super().__init__(HEADER, self._announced)
         self._max_frame = max_frame
-        self._pieces: list[bytes] = []  # what has come of an unfinished frame
-        self._held = 0
-        self._needed = HEADER
 
-    @property
-    def held(self) -> int:
-        """Bytes kept of a frame that has begun and not ended."""
-        return self._held
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Bodies of the frames that `data` completes; raises `FrameError` at a bad header or length."""
-        self._held += len(data)
-        if self._held < self._needed:
-            self._pieces.append(data)
-            return []
-        if self._pieces:
-            self._pieces.append(data)
-            data = b"".join(self._pieces)
-            self._pieces.clear()
-        bodies: list[bytes] = []
-        position, size = 0, len(data)
-        self._needed = HEADER
-        while size - position >= HEADER:
-            start = position + HEADER
-            try:
-                end = start + self._length(data[position:start])
-            except FrameError as error:
-                error.complete = bodies
-                raise
-            if end > size:
-                self._needed = end - position
-                break
-            bodies.append(data[start:end])
-            position = end
-        self._held = size - position
-        if self._held:
-            self._pieces.append(data[position:])
-        return bodies
-
-    def _length(self, header: bytes) -> int:
+    def _announced(self, header: bytes) -> int:
         digits = header[:16].lstrip(b" ")
         if header[16] != 0x0A or not digits.isdigit():
             raise FrameError(f"frame header {header!r} is not 16 blanks and digits and a line feed")
@@ -155,21 +117,25 @@ def write_reply(reply: Reply) -> bytes:
 _OK_BYTES: Final = _framed(b"0\n0\n" + _string(b"OK"))
 
 
+_NUMBERS = re.compile(rb"(-?\d{1,9})\n(-?\d{1,9})\n")
+
+
 def read_reply(body: bytes) -> Reply:
     """The reply of a frame body; raises `FrameError`."""
-    major, _, rest = body.partition(b"\n")
-    minor, _, rest = rest.partition(b"\n")
-    try:
-        numbers = int(major), int(minor)
-    except ValueError:
-        raise FrameError(f"reply {body[:40]!r} does not begin with two numbers") from None
-    text, _ = _read_string(rest, 0)
-    return Reply(*numbers, text.decode("utf-8", "surrogateescape"))
+    numbers = _NUMBERS.match(body)
+    if numbers is None:
+        raise FrameError(f"reply {body[:40]!r} does not begin with two numbers")
+    text, _ = _read_string(body, numbers.end())
+    return Reply(int(numbers[1]), int(numbers[2]), text.decode("utf-8", "surrogateescape"))
 
 
-#: Errors that asynchronous senders must not retry: loggers of the C implementation repeat 700 for ever
+#: Errors that another try does not mend. Loggers of the C implementation repeat 700 for ever
 #: unless its minor is ENOENT, so these become 400 for them (wire-logging.md §7).
-_PERMANENT: Final = frozenset({errno.EEXIST, errno.EINVAL, errno.EIDRM})
+_PERMANENT: Final = frozenset({errno.EEXIST, errno.EINVAL, errno.EIDRM, errno.E2BIG})
+
+#: Trouble of the server's database: another try may do. Loggers of the C implementation drop an event
+#: that is answered with 400, so these are sent as an I/O error.
+_TRANSIENT: Final = frozenset({Code.DB_INIT, Code.DB_CALL, Code.DB_DEADLOCK, Code.DB_LOST_CONNECTION})
 
 
 def reply_for(error: LBError, *, direct: bool) -> Reply:
@@ -183,13 +149,11 @@ def reply_for(error: LBError, *, direct: bool) -> Reply:
         return Reply(Major.PERM, 0, error.description)
     if code == Code.IL_PROTO:
         return Reply(Major.PROTO, 0, error.description)
+    if code in _TRANSIENT:
+        return Reply(Major.DBERR, errno.EIO, error.description)
     if code > 1400 or (code in _PERMANENT and not direct):
         return Reply(Major.PROTO, code, error.description)
     return Reply(Major.DBERR, code, error.description)
-
-
-#: Trouble of the server's database: another try may do, whatever the major says.
-_TRANSIENT: Final = frozenset({Code.DB_INIT, Code.DB_CALL, Code.DB_DEADLOCK, Code.DB_LOST_CONNECTION})
 
 
 def is_permanent(reply: Reply) -> bool:
@@ -200,20 +164,21 @@ def is_permanent(reply: Reply) -> bool:
     if reply.major == Major.PROTO:
         return reply.minor not in _TRANSIENT
     if reply.major in (Major.NOMEM, Major.DBERR):
-        return reply.minor in (errno.ENOENT, errno.EEXIST, errno.EINVAL, errno.EIDRM)
+        return reply.minor == errno.ENOENT or reply.minor in _PERMANENT
     return reply.major != Major.OK
 
 
 def error_of(reply: Reply) -> LBError | None:
-    """What a direct producer's caller is told, None for success (wire-logging.md §8.1)."""
+    """What a direct producer's caller is told, None for success (wire-logging.md §8.1).
+
+    The C library says 1417 for any 400; here the caller gets the number that the server gave with it.
+    """
     if reply.major == Major.OK:
         return None
     if reply.major == Major.NOMEM:
         return LBError(errno.ENOMEM, reply.text)
     if reply.major == Major.PERM:
         return LBError(errno.EPERM, reply.text)
-    if reply.major == Major.DBERR and reply.minor:
-        return LBError(reply.minor, reply.text)
-    if reply.major == Major.PROTO and reply.minor:
+    if reply.major in (Major.DBERR, Major.PROTO) and reply.minor:
         return LBError(reply.minor, reply.text)
     return LBError(Code.IL_PROTO, reply.text)
