@@ -1,0 +1,106 @@
+"""The same client for programs without a reactor: every call waits for its result.
+
+A reactor of our own runs in one thread of the process, started at the first use; the reactor of Twisted that a program
+may import is left alone. Calls may come from any thread but that one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.threads import blockingCallFromThread
+
+from lb.client.consumer import FULL
+from lb.client.producer import Refused
+from lb.client.session import Session, open_session
+from lb.model import query
+from lb.model.event import Event
+from lb.model.jobid import JobId
+from lb.model.query import Flag, Query
+from lb.model.status import JobStatus
+
+_T = TypeVar("_T")
+
+
+class _Loop:
+    """The thread and its reactor."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reactor: Any = None
+
+    def reactor(self) -> Any:
+        """The reactor, running."""
+        with self._lock:
+            if self._reactor is None:
+                started = threading.Event()
+                reactor: Any = EPollReactor()
+                reactor.callWhenRunning(started.set)
+                # Neither the thread nor its pool of resolvers keeps a program from ending.
+                threading.Thread(target=reactor.run, args=(False,), name="lb.client", daemon=True).start()
+                started.wait()
+                self._reactor = reactor
+        return self._reactor
+
+
+_LOOP = _Loop()
+
+
+def call(function: Callable[[Any], Coroutine[Deferred[Any], Any, _T]]) -> _T:
+    """Run `function(reactor)` in the reactor's thread and wait for what its coroutine returns or raises."""
+    reactor = _LOOP.reactor()
+
+    def begin() -> Any:
+        return Deferred.fromCoroutine(function(reactor))
+
+    result: _T = blockingCallFromThread(reactor, begin)
+    return result
+
+
+class Client:
+    """A producer and a consumer whose calls block; also a context manager. Arguments as `open_session` takes them."""
+
+    def __init__(self, **arguments: Any) -> None:
+        async def begin(reactor: Any) -> Session:
+            return open_session(reactor, **arguments)
+
+        self.session = call(begin)
+
+    def run(self, function: Callable[[Session], Coroutine[Deferred[Any], Any, _T]]) -> _T:
+        """Run a coroutine function of the session to its end: for everything that has no method here."""
+        return call(lambda reactor: function(self.session))
+
+    def log(self, event: Event | bytes, *, synchronous: bool = False) -> None:
+        self.run(lambda session: session.producer.log(event, synchronous=synchronous))
+
+    def log_many(self, events: Iterable[Event | bytes], *, refused: Refused | None = None) -> int:
+        """As `Producer.log_many`; `events` is drawn upon, and `refused` called, in the reactor's thread."""
+        return self.run(lambda session: session.producer.log_many(events, refused=refused))
+
+    def register(self, jobid: JobId, jobtype: str = "SIMPLE", **details: Any) -> str:
+        return self.run(lambda session: session.producer.register(jobid, jobtype, **details))
+
+    def status(self, jobid: JobId, flags: Flag = FULL) -> JobStatus:
+        return self.run(lambda session: session.consumer.status(jobid, flags))
+
+    def events(self, asked: JobId | Query) -> list[Event]:
+        return self.run(lambda session: session.consumer.events(asked))
+
+    def jobs(self, asked: Query) -> list[JobStatus]:
+        return self.run(lambda session: session.consumer.jobs(asked))
+
+    def own_jobs(self, flags: Flag = query.NO_FLAGS) -> list[JobStatus]:
+        return self.run(lambda session: session.consumer.own_jobs(flags))
+
+    def close(self) -> None:
+        self.run(lambda session: session.close())
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,96 @@
+"""A client put together: settings, credentials, a producer and a consumer on one reactor.
+
+Credentials are looked for as C clients do, and when there are none the development PKI of the state directory serves.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from lb.client.consumer import Consumer
+from lb.client.dialer import TLSDialer
+from lb.client.producer import Producer
+from lb.client.settings import Settings, find_settings
+from lb.security.credentials import Credential, Surroundings, for_client, load, trust_directory
+from lb.security.identity import end_entity
+from lb.security.names import normalise, slash_form
+from lb.security.pki import DevelopmentPKI
+from lb.security.tls import EndpointCredentials
+from lb.service.options import state_directory
+
+
+class Trust(NamedTuple):
+    """Own credential, and the directory or file of authorities that servers are checked against."""
+
+    credential: Credential
+    authorities: Path
+
+
+def find_trust(
+    surroundings: Surroundings,
+    state: Path,
+    now: float,
+    *,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    authorities: Path | None = None,
+) -> Trust:
+    """What to show and whom to trust: explicit files, the places of the C clients, the PKI in `state`.
+
+    Raises `CredentialError` when there is nothing, or what was found first cannot be used.
+    """
+    pki = DevelopmentPKI(state / "pki")
+    user = pki.user if pki.user.certificate.exists() else None
+    credential = for_client(surroundings, now, certificate=certificate, key=key, fallback=user)
+    ours = pki.authorities if pki.authorities.exists() else None
+    directory = trust_directory(surroundings, explicit=authorities, fallback=ours, credential=credential)
+    return Trust(credential, directory)
+
+
+class Session:
+    """A producer and a consumer that share credentials and settings."""
+
+    def __init__(self, reactor: Any, settings: Settings, trust: Trust, *, now: Callable[[], float] = time.time) -> None:
+        """`reactor` provides IReactorTCP, IReactorTime and IReactorPluggableNameResolver. Raises `CredentialError`."""
+        pair = load(trust.credential, now())
+        if not settings.host:
+            settings = msgspec.structs.replace(settings, host=socket.getfqdn())
+        self.settings = settings
+        self.identity = normalise(slash_form(end_entity([pair.certificate, *pair.chain])))
+        dialer = TLSDialer(reactor, EndpointCredentials(trust.credential, trust.authorities, reactor, now=now))
+        self.producer = Producer(dialer, reactor, settings, self.identity, now=now)
+        self.consumer = Consumer(dialer, reactor, settings)
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self.producer.close()
+        await self.consumer.close()
+
+
+def open_session(
+    reactor: Any,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    explicit: Mapping[str, Any] | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    authorities: Path | None = None,
+    state: Path | None = None,
+) -> Session:
+    """A session with what this process finds around it; `explicit`: fields of `Settings` that are given.
+
+    Raises `LBError` for settings and `CredentialError` for files that cannot be used.
+    """
+    settings = find_settings(environ, explicit)
+    home, uid = Path.home(), os.getuid()
+    surroundings = Surroundings(environ, home, uid)
+    place = state or state_directory(environ, home, uid)
+    trust = find_trust(surroundings, place, time.time(), certificate=certificate, key=key, authorities=authorities)
+    return Session(reactor, settings, trust)
