@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -14,7 +15,7 @@ from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
 from lb.security.identity import Identity
-from lb.security.names import same_person
+from lb.security.names import plain_fqan, same_person
 
 
 class IdType(IntEnum):
@@ -26,22 +27,28 @@ class IdType(IntEnum):
 
 
 class Permission(IntEnum):
+    """What an entry is about: reading the job, or adding user tags to it."""
+
     READ = 1
     TAG = 2
 
 
 class PermissionType(IntEnum):
+    """Whether an entry grants or takes away."""
+
     ALLOW = 0
     DENY = 1
 
 
 class Operation(IntEnum):
+    """What a ChangeACL event does with its entry."""
+
     ADD = 0
     REMOVE = 1
 
 
 class ACLError(ValueError):
-    """A change that cannot be made; `code` is the errno for the sender."""
+    """A change that cannot be made, or a document that is no GACL; `code` is the errno for the sender."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -73,6 +80,10 @@ class Entry(NamedTuple):
             return f"fqan:/{vo}/{group}"
         return f"{_KINDS[self.id_type]}:{self.user}"
 
+    def stored(self) -> _Stored:
+        """The entry as the document holds it."""
+        return _Stored(self.credential, self.permission, self.permission_type)
+
 
 class _Stored(NamedTuple):
     """An entry as the document holds it."""
@@ -82,37 +93,44 @@ class _Stored(NamedTuple):
     permission_type: PermissionType
 
 
+@dataclass(frozen=True, slots=True)
 class ACL:
     """A job's list; `entries` in the order in which they were added."""
 
-    __slots__ = ("entries",)
-
-    def __init__(self, entries: tuple[_Stored, ...] = ()) -> None:
-        self.entries = entries
+    entries: tuple[_Stored, ...] = ()
 
     @staticmethod
     @lru_cache(maxsize=256)
     def parse(document: str) -> ACL:
-        """Read the document of `str()`."""
-        root = ET.fromstring(document)
-        return ACL(tuple(_stored(root)))
+        """Read the document of `str()`; ACLError when it is none, or brings definitions of its own."""
+        if "<!" in document:
+            raise ACLError(errno.EINVAL, "ACL with a document type definition")
+        try:
+            return ACL(tuple(_stored(ET.fromstring(document))))
+        except ET.ParseError as error:
+            raise ACLError(errno.EINVAL, f"ACL cannot be read: {error}") from error
 
     def __str__(self) -> str:
         return '<?xml version="1.0"?><gacl version="0.9.0">' + "".join(map(_element, self.entries)) + "</gacl>"
 
     def add(self, entry: Entry) -> ACL:
-        """The list with one more entry; an entry that is there already changes nothing."""
-        stored = _Stored(entry.credential, entry.permission, entry.permission_type)
+        """The list with one more entry; an entry that is there already changes nothing.
+
+        Raises ACLError (EINVAL) for a group that is not of the form VO:group.
+        """
+        stored = entry.stored()
         return self if stored in self.entries else ACL((*self.entries, stored))
 
     def remove(self, entry: Entry) -> ACL:
-        """The list without an entry; ACLError when other entries exist but not this one."""
-        stored = _Stored(entry.credential, entry.permission, entry.permission_type)
-        if not self.entries:
-            return self
-        if stored not in self.entries:
+        """The list without an entry, however the person's name is spelled in it.
+
+        Removing from an empty list changes nothing; ACLError (EINVAL) when there are other entries but not this one.
+        """
+        stored = entry.stored()
+        kept = tuple(other for other in self.entries if not _same(other, stored))
+        if self.entries and len(kept) == len(self.entries):
             raise ACLError(errno.EINVAL, "ACL entry doesn't exist")
-        return ACL(tuple(other for other in self.entries if other != stored))
+        return ACL(kept)
 
     def allows(self, permission: Permission, peer: Identity) -> bool:
         """Whether some matching entry allows and none denies."""
@@ -127,23 +145,30 @@ class ACL:
         lines = []
         for type_, label in ((PermissionType.ALLOW, "allowed: "), (PermissionType.DENY, "denied:  ")):
             names = [e.credential for e in self.entries if e.permission is permission and e.permission_type is type_]
-            lines += ["\t" + (label if first else "\t ") + name + "\n" for first, name in _marked(names)]
+            lines += ["\t" + ("\t " if number else label) + name + "\n" for number, name in enumerate(names)]
         return f"{permission.name}:\n{''.join(lines)}" if lines else ""
-
-
-def _marked(names: list[str]) -> Iterator[tuple[bool, str]]:
-    for number, name in enumerate(names):
-        yield number == 0, name
 
 
 def _names(credential: str, peer: Identity) -> bool:
     kind, _, value = credential.partition(":")
-    return same_person(value, peer.name) if kind == "dn" else value in peer.fqans
+    if kind == "dn":
+        return same_person(value, peer.name)
+    return kind == "fqan" and plain_fqan(value) in map(plain_fqan, peer.fqans)
+
+
+def _same(a: _Stored, b: _Stored) -> bool:
+    if (a.permission, a.permission_type) != (b.permission, b.permission_type):
+        return False
+    return a.credential == b.credential or (
+        a.credential.startswith("dn:")
+        and b.credential.startswith("dn:")
+        and same_person(a.credential[3:], b.credential[3:])
+    )
 
 
 def _element(entry: _Stored) -> str:
     kind, _, value = entry.credential.partition(":")
-    # surrogates stand for bytes that are no UTF-8
+    # Surrogates stand for bytes that are no UTF-8.
     quoted = (
         quote(value.encode("utf-8", "surrogateescape"), safe=_UNCHANGED + " ").replace(" ", "+").replace("~", "%7E")
     )

@@ -1,4 +1,4 @@
-"""Distinguished names in the slash form of the grid: writing them from certificates and comparing them.
+"""Distinguished names in the slash form of the grid, and VOMS attributes: writing and comparing them.
 
 Two spellings of one person must compare equal everywhere; every comparison of names goes through `same_person`.
 Names are never taken apart to find an identity: a value may itself contain a slash.
@@ -101,6 +101,14 @@ def same_person(a: str | None, b: str | None) -> bool:
     if a is None or b is None:
         return False
     return a == b or comparable(a) == comparable(b)
+
+
+_ABSENT_PARTS = re.compile(r"/(?:Role|Capability)=NULL(?=/|\Z)")
+
+
+def plain_fqan(fqan: str) -> str:
+    """Return a VOMS attribute without the parts that stand for nothing, so that equal ones are equal text (§14)."""
+    return _ABSENT_PARTS.sub("", fqan)
 
 
 # How each ASN.1 string type that OpenSSL canonicalises is decoded; other types are hashed as encoded.

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from lb.security.identity import Identity
-from lb.security.names import same_person
+from lb.security.names import plain_fqan, same_person
 
 
 class Action(Enum):
@@ -40,8 +41,12 @@ _OPEN: Final = (
     Action.LOG_GENERAL_EVENTS,
     Action.GRANT_OWNERSHIP,
 )
+#: The value that matches every peer, also one without a name; there are no other patterns.
 _EVERYBODY: Final = ".*"
-_NULL_PARTS = re.compile(r"/(?:Role|Capability)=NULL(?=/|$)")
+#: What tells a VOMS attribute from a name among super-users.
+_FQAN_PREFIX: Final = "FQAN:"
+#: Decisions kept; peers ask for the same ones with each event.
+_REMEMBERED: Final = 4096
 
 
 class PolicyError(Exception):
@@ -54,6 +59,7 @@ class Rule(NamedTuple):
     attributes: tuple[tuple[str, str], ...]
 
     def matches(self, peer: Identity) -> bool:
+        """Whether the peer has all attributes."""
         return bool(self.attributes) and all(_holds(name, value, peer) for name, value in self.attributes)
 
 
@@ -62,21 +68,16 @@ def _holds(name: str, value: str, peer: Identity) -> bool:
         return True
     if name == "subject":
         return same_person(value, peer.name)
-    wanted = _plain_fqan(value)
-    return any(_plain_fqan(fqan) == wanted for fqan in peer.fqans)
-
-
-def _plain_fqan(fqan: str) -> str:
-    """An FQAN without the parts that stand for nothing."""
-    return _NULL_PARTS.sub("", fqan)
+    return plain_fqan(value) in map(plain_fqan, peer.fqans)
 
 
 class Policy:
-    """Rules by action."""
+    """Rules by action; a value that is never changed."""
 
     def __init__(self, rules: Mapping[Action, tuple[Rule, ...]], *, authenticated_only: bool = False) -> None:
         self._rules = dict(rules)
         self._authenticated_only = authenticated_only
+        self._decide = lru_cache(_REMEMBERED)(self._decided)
 
     @classmethod
     def open(cls) -> Policy:
@@ -85,15 +86,24 @@ class Policy:
         return cls(dict.fromkeys(_OPEN, everybody), authenticated_only=True)
 
     def allows(self, action: Action, peer: Identity) -> bool:
-        """Whether a rule permits `action` to `peer`."""
+        """Whether a rule permits `action` to `peer`. No action implies another, not even ADMIN_ACCESS."""
+        return self._decide(action, peer)
+
+    def _decided(self, action: Action, peer: Identity) -> bool:
         rules = self._rules.get(action)
         if not rules or (self._authenticated_only and peer.name is None):
             return False
         return any(rule.matches(peer) for rule in rules)
 
     def permitting(self, subject: str, *actions: Action) -> Policy:
-        """This policy with `actions` permitted to one more subject, e.g. a super-user or the server itself."""
-        rule = Rule((("subject", subject),))
+        """This policy with `actions` permitted to one more subject, e.g. a super-user or the server itself.
+
+        ``FQAN:/vo/group`` permits them to those who have the VOMS attribute.
+        """
+        attribute = (
+            ("fqan", subject.removeprefix(_FQAN_PREFIX)) if subject.startswith(_FQAN_PREFIX) else ("subject", subject)
+        )
+        rule = Rule((attribute,))
         rules = {**self._rules, **{action: (*self._rules.get(action, ()), rule) for action in actions}}
         return Policy(rules, authenticated_only=self._authenticated_only)
 
@@ -111,7 +121,7 @@ def _tokens(text: str, name: str) -> Iterator[_Token]:
     while position < len(text):
         found = _TOKEN.match(text, position)
         if found is None:
-            raise PolicyError(f"{name}:{line}: unexpected {text[position : position + 20].split()[:1] or ['text']}")
+            raise PolicyError(f"{name}:{line}: cannot be understood: {text[position:].splitlines()[0].strip()!r}")
         position = found.end()
         if found["newline"]:
             line += 1
@@ -128,40 +138,45 @@ class _Parser:
         self._tokens = _tokens(text, name)
         self._token = next(self._tokens)
 
-    def _error(self, message: str) -> PolicyError:
-        return PolicyError(f"{self._name}:{self._token.line}: {message}")
+    def _error(self, message: str, token: _Token | None = None) -> PolicyError:
+        return PolicyError(f"{self._name}:{(token or self._token).line}: {message}")
 
     def _take(self, text: str) -> None:
         if self._token.text != text:
-            raise self._error(f"'{text}' expected, not '{self._token.text or 'end of file'}'")
-        self._token = next(self._tokens, _Token("", self._token.line))
+            raise self._error(f"'{text}' expected, not {self._found()}")
+        self._token = next(self._tokens, self._token)
 
-    def _string(self, what: str) -> str:
-        text = self._token.text
-        if not text.startswith('"'):
-            raise self._error(f"{what} in double quotes expected, not '{text or 'end of file'}'")
-        self._take(text)
-        return text[1:-1]
+    def _string(self, what: str) -> _Token:
+        """Take a string; its token, without the quotes, tells the line for errors about its meaning."""
+        token = self._token
+        if not token.text.startswith('"'):
+            raise self._error(f"{what} in double quotes expected, not {self._found()}")
+        self._take(token.text)
+        return _Token(token.text[1:-1], token.line)
+
+    def _found(self) -> str:
+        return f"'{self._token.text}'" if self._token.text else "the end of the file"
 
     def policy(self) -> dict[Action, tuple[Rule, ...]]:
         self._take("resource")
-        if (resource := self._string("a resource")) != "LB":
-            raise self._error(f'unknown resource "{resource}", only "LB" is known')
+        resource = self._string("a resource")
+        if resource.text != "LB":
+            raise self._error(f"unknown resource '{resource.text}', there is only LB", resource)
         rules: dict[Action, tuple[Rule, ...]] = {}
         self._take("{")
         while self._token.text == "action":
             self._take("action")
             name = self._string("an action")
-            if name not in Action.__members__:
-                raise self._error(f'unknown action "{name}"')
-            action = Action[name]
+            action = Action.__members__.get(name.text)
+            if action is None:
+                raise self._error(f"unknown action '{name.text}', there are {', '.join(Action.__members__)}", name)
             self._take("{")
             while self._token.text == "rule":
                 rules[action] = (*rules.get(action, ()), self._rule())
             self._take("}")
         self._take("}")
         if self._token.text:
-            raise self._error(f"nothing may follow the resource, found '{self._token.text}'")
+            raise self._error(f"nothing may follow the resource, found {self._found()}")
         return rules
 
     def _rule(self) -> Rule:
@@ -171,10 +186,10 @@ class _Parser:
         attributes = []
         while (name := self._token.text) not in ("}", ""):
             if name not in ("subject", "fqan"):
-                raise self._error(f"unknown attribute '{name}', there are subject and fqan")
+                raise self._error(f"unknown attribute {self._found()}, there are subject and fqan")
             self._take(name)
             self._take("=")
-            attributes.append((name, self._string(f"a {name}")))
+            attributes.append((name, self._string(f"a {name}").text))
         self._take("}")
         return Rule(tuple(attributes))
 
