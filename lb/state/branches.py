@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from operator import attrgetter
+from typing import Final
 
 import msgspec
 
@@ -19,17 +20,31 @@ _number = attrgetter("number")
 #: Match, EnQueued and Running of one attempt carry three consecutive WM values.
 _WINDOW = 3
 
+#: WM values remembered, some eighty attempts: a job that is resubmitted for ever must not slow down.
+KEPT: Final = 256
 
-def note(turn: Turn, **seen: str | None) -> None:
-    """Remember `destination` or `ce_node` under the WM value of the event."""
+
+def note(turn: Turn, **seen: str | None) -> int | None:
+    """Remember `destination` or `ce_node` under the WM value of the event.
+
+    Returns that value, None if so many higher ones are known that it is not kept.
+    """
     number = component(turn.event.seqcode, WM)
     branches = turn.hidden.branches
     place = bisect_left(branches, number, key=_number)
     if place < len(branches) and branches[place].number == number:
         given = {name: value for name, value in seen.items() if value is not None}
         branches[place] = msgspec.structs.replace(branches[place], **given)
-    else:
-        branches.insert(place, Branch(number, **seen))
+        return number
+    branches.insert(place, Branch(number, **seen))
+    if len(branches) <= KEPT:
+        return number
+    oldest = branches.pop(0).number
+    texts = turn.job.texts
+    if oldest in texts.branches:
+        left = {kept: jdl for kept, jdl in texts.branches.items() if kept != oldest}
+        turn.job.texts = msgspec.structs.replace(texts, branches=left)
+    return number if number != oldest else None
 
 
 def note_destination(turn: Turn) -> None:
@@ -42,12 +57,10 @@ def note_node(turn: Turn) -> None:
 
 def note_jdl(turn: Turn) -> None:
     """Remember the job description that WM passed on for this attempt."""
-    note(turn)
-    jdl = turn.event.text("job")
-    if jdl is not None:
+    number, jdl = note(turn), turn.event.text("job")
+    if number is not None and jdl is not None:
         texts = turn.job.texts
-        branches = texts.branches | {component(turn.event.seqcode, WM): jdl}
-        turn.job.texts = msgspec.structs.replace(texts, branches=branches)
+        turn.job.texts = msgspec.structs.replace(texts, branches=texts.branches | {number: jdl})
 
 
 def reset(turn: Turn) -> None:

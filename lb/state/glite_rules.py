@@ -64,7 +64,7 @@ def _in_any_state(turn: Turn) -> None:
 def _cancel_order(turn: Turn) -> None:
     """Cancellations have an order of their own beside that of the other events (§5.4)."""
     cancel = turn.hidden.cancel
-    if turn.standing is Standing.OTHER or (cancel is not None and compare(turn.event.seqcode, cancel) < 0):
+    if cancel is not None and compare(turn.event.seqcode, cancel) < 0:
         turn.outcome = Outcome.LATE
 
 

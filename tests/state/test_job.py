@@ -8,8 +8,9 @@ from lb.model.catalogue import Source
 from lb.model.errors import LBError
 from lb.model.jobid import JobId
 from lb.model.status import JobType, State
+from lb.state.branches import KEPT
 from lb.state.fold import blank, embryo, step, subjobs_of
-from lb.state.job import NO_TEXTS, decode, decode_texts, encode, encode_texts
+from lb.state.job import NO_TEXTS, Job, decode, decode_texts, encode, encode_texts
 from lb.state.payload import normalised, same_subject
 from lb.state.rules import Table, on
 from tests.state.make import JOB, OWNER, code, make, played, registered, running
@@ -113,6 +114,45 @@ class Registration(SynchronousTestCase):
         self.assertEqual((job.status.jobtype, job.status.children_num), (JobType.COLLECTION, 3))
 
 
+class Attempts(SynchronousTestCase):
+    """What is remembered of attempts."""
+
+    def _attempts(self, count: int) -> Job:
+        job = played(registered())
+        for number in range(1, count + 1):
+            step(job, make("EnQueued", "WM", f"U2 W{number}", number, result="OK", queue="q", job=f"[{number}]"))
+        return job
+
+    def test_bound(self) -> None:
+        """As many WM values as are kept, one more drops the lowest; a still lower one is not kept at all (P10)."""
+        job = self._attempts(KEPT)
+        self.assertEqual((len(job.hidden.branches), job.hidden.branches[0].number), (KEPT, 1))
+        job = self._attempts(KEPT + 1)
+        self.assertEqual((len(job.hidden.branches), job.hidden.branches[0].number), (KEPT, 2))
+        step(job, make("EnQueued", "WM", "U2 W1", 9, result="OK", job="[old]"))
+        self.assertEqual([branch.number for branch in job.hidden.branches], sorted(job.texts.branches))
+        self.assertEqual((job.hidden.branches[0].number, job.texts.matched_jdl), (2, "[old]"))
+
+    def test_window(self) -> None:
+        """The data of three WM values come back: that of the payload and the two before it (§5.6)."""
+        job = played(
+            registered(),
+            make("Match", "WM", "U2 W1", 1, dest_id="CE1"),
+            make("EnQueued", "WM", "U2 W2", 2, result="OK", job="[2]"),
+            make("Running", "LM", "U2 W3", 3, node="w3"),
+            make("Match", "WM", "U2 W4", 4, dest_id="CE4"),
+            make("EnQueued", "WM", "U2 W5", 5, result="OK", job="[5]"),
+            make("Running", "LM", "U2 W6", 6, node="w6"),
+        )
+        other = job.copy()
+        step(job, make("ReallyRunning", "LM", "U2 W6 L1", 7, wn_seq=code("U2 W3 R1")))
+        self.assertEqual((job.status.destination, job.texts.matched_jdl, job.status.ce_node), ("CE1", "[2]", "w3"))
+        step(other, make("ReallyRunning", "LM", "U2 W6 L1", 7, wn_seq=code("U2 W4 R1")))
+        self.assertEqual(
+            (other.status.destination, other.texts.matched_jdl, other.status.ce_node), ("CE4", "[2]", "w3")
+        )
+
+
 class Order(SynchronousTestCase):
     """The hidden codes, which no answer shows (columns "ordering" of the worked examples)."""
 
@@ -129,6 +169,17 @@ class Order(SynchronousTestCase):
         self.assertEqual((job.hidden.last, job.hidden.lastbr), (code("U2 N2 W4 J4 R5"),) * 2)
         step(job, make("Clear", "NS", "U9 N96669", 21, reason="USER"))
         self.assertEqual((job.hidden.tag, job.hidden.lastbr, job.hidden.deep), (None, None, None))
+
+    def test_first_report_chooses(self) -> None:
+        """Of several reports of LogMonitor the first names the attempt, though it came too late to give a place."""
+        job = played(
+            *running(),
+            make("Cancel", "WM", "U2 N2 W5", 19, status_code="DONE"),
+            make("ReallyRunning", "LM", "U2 N2 W4 J4 L7", 20, wn_seq=code("U2 N2 W4 R3")),
+        )
+        self.assertEqual((job.hidden.tag, job.hidden.lastbr), (code("U2 N2 W4 R3"), None))
+        step(job, make("ReallyRunning", "LM", "U2 N2 W4 J4 L9", 21, wn_seq=code("U2 N2 W4 R9")))
+        self.assertEqual((job.hidden.tag, job.hidden.lastbr), (code("U2 N2 W4 R3"), None))
 
     def test_cancel_has_its_own(self) -> None:
         """Only a cancellation that is done moves the last code (E10, E11)."""
