@@ -1,0 +1,1 @@
+"""The daemons as processes, killed and started again, looked at from outside."""

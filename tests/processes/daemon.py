@@ -1,0 +1,92 @@
+"""A daemon as its users start it, on free ports of the loopback address, and a plain TLS peer of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from lb.wire import il
+
+#: Seconds after which a test gives up waiting.
+PATIENCE = 60
+
+
+class Daemon:
+    """``twistd -n NAME`` with its state in a directory."""
+
+    def __init__(self, name: str, state: Path, *options: str) -> None:
+        self.name = name
+        self.state = state
+        self._options = options
+        self._process: subprocess.Popen[str] | None = None
+        self.ready = ""
+
+    def start(self) -> str:
+        """Start it and wait until it says that it is ready; returns that line."""
+        command = [sys.executable, "-m", "twisted", "--log-level=warn", self.name]
+        command += ["--state-dir", str(self.state), *self._options]
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(("X509_", "LB_"))}
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
+        assert self._process.stderr is not None
+        lines = []
+        for line in self._process.stderr:
+            lines.append(line)
+            if f"{self.name} ready:" in line:
+                self.ready = line
+                return line
+        raise AssertionError("".join(lines) or "it ended without a word")
+
+    def end(self, number: int) -> None:
+        """Send it a signal and wait for its end."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(number)
+            process.wait(PATIENCE)
+            assert process.stderr is not None
+            process.stderr.close()
+
+    def kill(self) -> None:
+        self.end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self.end(signal.SIGTERM)
+
+
+def free_port() -> int:
+    """The first of three neighbouring ports of which two are free."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+def connect(port: int, pki: Path) -> ssl.SSLSocket:
+    """A TLS connection with the user certificate of a development PKI."""
+    context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
+    context.load_cert_chain(pki / "user.pem", pki / "user.key")
+    return context.wrap_socket(socket.create_connection(("localhost", port), PATIENCE), server_hostname="localhost")
+
+
+def replies(connection: ssl.SSLSocket) -> Iterable[il.Reply]:
+    """Replies as they come, until the connection is gone."""
+    reader = il.FrameReader()
+    while True:
+        try:
+            data = connection.recv(65536)
+        except (OSError, ssl.SSLError):
+            return
+        if not data:
+            return
+        for body in reader.feed(data):
+            yield il.read_reply(body)
