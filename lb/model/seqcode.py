@@ -162,7 +162,7 @@ def _readable(code: str) -> bool:
 
 def _compare_events(a: Event, b: Event) -> int:
     order = compare(a.seqcode, b.seqcode)
-    if order or not _readable(a.seqcode):
+    if order or not (_readable(a.seqcode) and _readable(b.seqcode)):
         return order
     return _compare_times(a, b)
 
