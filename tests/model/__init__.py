@@ -1,0 +1,1 @@
+"""Tests of identifiers, the catalogue, sequence codes and the status record."""
