@@ -1,0 +1,301 @@
+"""One destination's records on their way to its server: sent in order, acknowledged by its replies (P2, P4).
+
+Sent again from the first unacknowledged record after any failure, with growing pauses; refused for good means
+quarantine, never silence. Deliveries share nothing but the disk, so that a bad destination delays no other (P5).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lb.logger.confirmations import Confirmations
+from lb.logger.link import Link, LinkFactory
+from lb.spool.queue import Queue
+from lb.spool.segment import Record
+from lb.wire import il
+
+#: What may be without a reply towards a server that pipelines.
+WINDOW_RECORDS: Final = 2_000
+WINDOW_BYTES: Final = 4 << 20
+#: Seconds without a reply after which a connection is given up, and without work after which it is closed.
+PATIENCE: Final = 60.0
+#: A slow line earns this many bytes a second of further patience.
+SLOWEST: Final = 100_000
+#: Pauses after failures, seconds: the first, and the longest.
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 60.0
+
+
+class Delivery:
+    """Sends a queue's records. `random()` gives numbers from 0 up to 1, for the pauses."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        queue: Queue,
+        endpoint: Callable[[], IStreamClientEndpoint],
+        confirmations: Confirmations,
+        clock: IReactorTime,
+        random: Callable[[], float],
+    ) -> None:
+        self._queue = queue
+        self._endpoint = endpoint
+        self._confirmations = confirmations
+        self._clock = clock
+        self._random = random
+        self._connecting: Deferred[object] | None = None
+        self._link: Link | None = None
+        self._usable = False
+        self._succeeded = False  # something was answered on this link
+        self._read: deque[Record] = deque()  # not sent yet
+        self._sent: deque[Record] = deque()  # without a reply
+        self._sent_bytes = 0
+        self._reading = False
+        self._setting_aside = 0  # records on their way to quarantine
+        self._failures = 0
+        self._pause: IDelayedCall | None = None
+        self._watch: IDelayedCall | None = None
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin with what the queue holds, and follow it."""
+        self._queue.wake_up = self.wake
+        self.wake()
+
+    def stop(self) -> None:
+        """End; what is not acknowledged stays in the queue."""
+        self._stopped = True
+        self._queue.wake_up = None
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        if self._connecting is not None:
+            self._connecting.cancel()
+        self._drop()
+
+    def wake(self) -> None:
+        """There may be records to send."""
+        if self._usable:
+            self._pump()
+        elif self._at_rest and self._queue.readable:
+            self._connect()
+
+    @property
+    def _at_rest(self) -> bool:
+        return self._link is None and self._connecting is None and self._pause is None and not self._stopped
+
+    def hasten(self) -> None:
+        """Try now instead of after the pause."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._resume()
+
+    # The connection
+
+    def _connect(self) -> None:
+        self._connecting = maybeDeferred(lambda: self._endpoint().connect(LinkFactory(self)))
+        # Kept in a name: it may have fired before it could be assigned.
+        self._connecting.addCallbacks(self._connected, self._unreachable)
+
+    def _connected(self, link: Link) -> None:
+        self._connecting = None
+        if self._stopped:
+            link.transport.abortConnection()
+        elif self._link is None and not self._usable and self._pause is None:
+            # The handshake is still to come; `usable` was not called yet.
+            self._attach(link)
+
+    def _attach(self, link: Link) -> None:
+        self._link = link
+        self._succeeded = False
+        self._rest(PATIENCE)
+
+    def _unreachable(self, failure: Failure) -> None:
+        self._connecting = None
+        if not self._stopped:
+            self._back_off(failure.getErrorMessage())
+
+    def usable(self, link: Link) -> None:
+        """The link's handshake is done."""
+        if self._stopped:
+            link.transport.abortConnection()
+            return
+        if self._link is None:
+            self._attach(link)
+        if link is self._link:
+            self._usable = True
+            self._rest(PATIENCE)
+            self._pump()
+
+    def lost(self, link: Link, reason: str) -> None:
+        """A link ended: resend what has no reply; a close that follows a success is a server's custom, no failure."""
+        if link is not self._link:
+            return
+        again = self._succeeded
+        self._drop()
+        if again:
+            self.wake()
+        else:
+            self._back_off(reason)
+
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        self._usable = False
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self._read.clear()
+        self._sent.clear()
+        self._sent_bytes = 0
+        self._queue.rewind()
+        if link is not None:
+            link.transport.abortConnection()
+
+    def _fail(self, reason: str) -> None:
+        self._drop()
+        self._back_off(reason)
+
+    def _back_off(self, reason: str) -> None:
+        if self._stopped or self._pause is not None:
+            return
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
+        self._failures += 1
+        pause = max(FIRST_PAUSE, longest * (0.5 + self._random() / 2))
+        self._log.warn(
+            "{destination}: {reason}; next try in {pause:.0f} s, {pending} events wait",
+            destination=self._queue.destination,
+            reason=reason,
+            pause=pause,
+            pending=self._queue.pending,
+        )
+        self._pause = self._clock.callLater(pause, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self.wake()
+
+    def _rest(self, seconds: float) -> None:
+        if self._watch is None:
+            self._watch = self._clock.callLater(seconds, self._expire)
+        else:
+            self._watch.reset(seconds)
+
+    def _expire(self) -> None:
+        self._watch = None
+        if self._usable and not self._sent and not self._read and not self._reading:
+            link, self._link = self._link, None
+            self._usable = False
+            if link is not None:
+                link.transport.loseConnection()
+            self.wake()
+        else:
+            self._fail(f"no reply within {PATIENCE:.0f} s")
+
+    # Records
+
+    def _pump(self) -> None:
+        """Send what the window allows in one write, and have more read when nothing is left to send."""
+        link = self._link
+        if link is None or not self._usable:
+            return
+        window = WINDOW_RECORDS if link.pipelining else 1
+        idle = not self._sent
+        frames = []
+        while self._read and len(self._sent) < window:
+            size = len(self._read[0].payload)
+            if self._sent and self._sent_bytes + size > WINDOW_BYTES:
+                break
+            record = self._read.popleft()
+            self._sent.append(record)
+            self._sent_bytes += size
+            frames.append(il.frame(record.payload))
+        if frames:
+            if idle:
+                self._rest(PATIENCE + self._sent_bytes / SLOWEST)
+            link.transport.write(b"".join(frames))
+        if not self._read and not self._reading and self._queue.readable:
+            self._reading = True
+            self._queue.read(WINDOW_RECORDS, WINDOW_BYTES).addCallbacks(self._fetched, self._unread)
+
+    def _fetched(self, records: list[Record]) -> None:
+        self._reading = False
+        if self._usable:
+            self._read.extend(records)
+        self.wake()
+
+    def _unread(self, failure: Failure) -> None:
+        self._reading = False
+        if not self._stopped:
+            self._fail(f"spool: {failure.getErrorMessage()}")
+
+    def replied(self, link: Link, replies: list[il.Reply]) -> None:
+        """Take replies for what was sent."""
+        if link is not self._link:
+            return
+        done = 0  # the last number of those accepted one after the other
+        for reply in replies:
+            if not self._sent:
+                self._acknowledge(done)
+                self._fail("a reply to nothing")
+                return
+            accepted = reply.major == il.Major.OK
+            if not accepted and not il.is_permanent(reply):
+                self._acknowledge(done)
+                self._fail(f"server replied {_words(reply)}")
+                return
+            record = self._sent.popleft()
+            self._sent_bytes -= len(record.payload)
+            if not accepted:
+                self._acknowledge(done)
+                done = 0
+                self._set_aside(record, reply)
+            elif self._setting_aside:
+                self._queue.acknowledge_one(record.number)
+            else:
+                done = record.number
+            if self._confirmations:
+                self._confirmations.tell(self._queue.destination, record.number, reply)
+        self._acknowledge(done)
+        if link is not self._link:  # a record could not be set aside
+            return
+        self._succeeded = True
+        self._failures = 0
+        self._rest(PATIENCE + self._sent_bytes / SLOWEST)
+        self._pump()
+
+    def _acknowledge(self, number: int) -> None:
+        if number:
+            self._queue.acknowledge(number)
+            self._succeeded = True
+            self._failures = 0
+
+    def _set_aside(self, record: Record, reply: il.Reply) -> None:
+        words = _words(reply)
+        self._log.warn(
+            "{destination}: event {number} goes to quarantine, server replied {reply}",
+            destination=self._queue.destination,
+            number=record.number,
+            reply=words,
+        )
+        self._setting_aside += 1
+        self._queue.quarantine(record, words).addCallbacks(self._aside, self._not_aside)
+
+    def _aside(self, _: None) -> None:
+        self._setting_aside -= 1
+
+    def _not_aside(self, failure: Failure) -> None:
+        self._setting_aside -= 1
+        if not self._stopped:
+            self._fail(f"quarantine: {failure.getErrorMessage()}")
+
+
+def _words(reply: il.Reply) -> str:
+    return f"{reply.major}/{reply.minor} {reply.text}"

@@ -1,0 +1,167 @@
+"""What happens to producers' lines: read, stored under their destination, answered with an error number each.
+
+A line that is wrong or cannot be stored costs its own answer only; success is never answered before it is stored.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lb.logger.confirmations import Confirmations
+from lb.model.errors import Code, LBError
+from lb.spool.errors import (
+    BadDestinationError,
+    JournalUnusableError,
+    RecordTooLargeError,
+    SpoolClosedError,
+    SpoolError,
+    SpoolFullError,
+)
+from lb.spool.queue import Queue
+from lb.spool.spool import Spool
+from lb.wire import ulm
+
+#: Flags of events whose producer waits until the server has them (wire-logging.md §2.1).
+PRIORITY: Final = 3
+#: Seconds a flush may take: when it does not say, and at most.
+FLUSH_TIMEOUT: Final = 120.0
+MAX_FLUSH_TIMEOUT: Final = 600.0
+
+#: Answers for what the spool refuses.
+_REFUSALS: Final[dict[type[BaseException], int]] = {
+    SpoolFullError: errno.ENOSPC,
+    RecordTooLargeError: errno.EINVAL,
+    BadDestinationError: errno.EINVAL,
+    JournalUnusableError: errno.EIO,
+}
+
+_log = Logger()
+_Stored = list[tuple[Queue, int]]
+
+
+class Intake:
+    """Stores lines and runs commands. `receipt` marks stored lines as this logger's (DG.LLLID)."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        confirmations: Confirmations,
+        clock: IReactorTime,
+        *,
+        receipt: int,
+        forward: str | None = None,
+        hasten: Callable[[str], None] = lambda destination: None,
+    ) -> None:
+        """`forward` (HOST:PORT) replaces the servers of all job ids; `hasten` ends the pause of a destination."""
+        self._spool = spool
+        self._confirmations = confirmations
+        self._clock = clock
+        self._receipt = receipt
+        self._forward = forward
+        self._hasten = hasten
+
+    def take(self, lines: list[bytes], user: str) -> Deferred[list[int]]:
+        """Take lines of an authenticated user; fires with their answers, in order."""
+        answers = [0] * len(lines)
+        records: list[tuple[str, bytes]] = []
+        places: list[int] = []  # of the records among the lines
+        urgent: set[int] = set()
+        commands: list[tuple[int, ulm.Command]] = []
+        for place, line in enumerate(lines):
+            try:
+                if ulm.COMMAND_MARK in line:
+                    commands.append((place, ulm.parse_command(line)))
+                    continue
+                event, stored = ulm.receive(line, user, self._receipt)
+            except LBError as error:
+                _log.info("line of {user} refused: {error}", user=user, error=str(error))
+                answers[place] = error.code
+                continue
+            if event.priority & PRIORITY:
+                urgent.add(len(records))
+            records.append((self._forward or event.jobid.server, stored))
+            places.append(place)
+
+        def settled(outcomes: list[int | tuple[Queue, int]]) -> list[int] | Deferred[list[int]]:
+            waiting: list[Deferred[None]] = []
+            for index, outcome in enumerate(outcomes):
+                place = places[index]
+                if isinstance(outcome, int):
+                    answers[place] = outcome
+                elif index in urgent:
+                    queue, number = outcome
+                    waiting.append(self._confirmations.expect(queue.destination, number).addCallback(note, place))
+            # Only now, so that a flush covers what came before it.
+            waiting.extend(self._command(command).addCallback(note, place) for place, command in commands)
+            return gatherResults(waiting).addCallback(lambda _: answers) if waiting else answers
+
+        def note(code: int, place: int) -> None:
+            answers[place] = code
+
+        return self._store(records).addCallback(settled)
+
+    # Storing
+
+    def _store(self, records: list[tuple[str, bytes]]) -> Deferred[list[int | tuple[Queue, int]]]:
+        if not records:
+            return succeed([])
+        return self._spool.append(records).addCallbacks(list, self._not_stored, errbackArgs=(records,))
+
+    def _not_stored(
+        self, failure: Failure, records: list[tuple[str, bytes]]
+    ) -> list[int | tuple[Queue, int]] | Deferred[list[int | tuple[Queue, int]]]:
+        if not failure.check(OSError, SpoolError) or failure.check(SpoolClosedError):
+            failure.raiseException()  # no answer: the producer keeps its events and comes again
+        if len(records) > 1 and failure.check(SpoolError):
+            # The spool refuses a chunk for one of its records: find out which.
+            each = gatherResults([self._store([record]) for record in records])
+            return each.addCallback(lambda outcomes: [outcome for [outcome] in outcomes])
+        error = failure.value
+        assert error is not None
+        _log.warn("{count} events not stored: {reason}", count=len(records), reason=str(error))
+        return [_refused(error)] * len(records)
+
+    # Commands
+
+    def _command(self, command: ulm.Command) -> Deferred[int]:
+        if command.name != "flush":
+            return succeed(errno.EINVAL)
+        destination = None if command.jobid is None else self._forward or command.jobid.server
+        queues = [queue for queue in self._spool.queues() if destination in (None, queue.destination)]
+        waits = [queue.when_acknowledged_through(queue.last_number) for queue in queues if not queue.drained]
+        for queue in queues:
+            if not queue.drained:
+                self._hasten(queue.destination)
+        return self._flushed(waits, _bounded(command.timeout))
+
+    def _flushed(self, waits: list[Deferred[None]], timeout: float) -> Deferred[int]:
+        done: Deferred[int] = Deferred()
+        late = self._clock.callLater(timeout, lambda: done.callback(Code.IL_EVENTS_WAITING))
+
+        def finish(outcomes: list[tuple[bool, None]]) -> None:
+            if not done.called:
+                late.cancel()
+                done.callback(0 if all(success for success, _ in outcomes) else Code.IL_SYS)
+
+        DeferredList(waits, consumeErrors=True).addCallback(finish)
+        return done
+
+
+def _refused(error: BaseException) -> int:
+    if isinstance(error, OSError):
+        return error.errno or errno.EIO
+    return _REFUSALS.get(type(error), errno.EIO)
+
+
+def _bounded(timeout: float | None) -> float:
+    if timeout is None or math.isnan(timeout):
+        return FLUSH_TIMEOUT
+    return min(max(timeout, 0.0), MAX_FLUSH_TIMEOUT)

@@ -1,0 +1,84 @@
+"""A connection to a server's store port: frames out, replies in (spec: wire-logging.md §7).
+
+It decides nothing; whoever opened it is told when it may be used, what came, and when it ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from typing import Protocol as Interface
+
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lb.wire import il
+
+#: Longest reply taken, bytes.
+MAX_REPLY: Final = 65_536
+
+
+class Owner(Interface):
+    """Who uses a link."""
+
+    def usable(self, link: Link) -> None:
+        """The handshake is done, `link.pipelining` is known."""
+
+    def replied(self, link: Link, replies: list[il.Reply]) -> None:
+        """Replies, in the order of the frames."""
+
+    def lost(self, link: Link, reason: str) -> None:
+        """The link ended, or must end because what came is no reply."""
+
+
+@implementer(IHandshakeListener)
+class Link(Protocol):
+    """One connection. `pipelining` tells whether the server reads on before its reply is taken."""
+
+    transport: Any
+
+    def __init__(self, owner: Owner) -> None:
+        self.pipelining = False
+        self._owner = owner
+        self._frames = il.FrameReader(MAX_REPLY)
+        self._begun = False
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        if not isinstance(self.transport, TLSMemoryBIOProtocol):
+            self._begin()
+
+    def handshakeCompleted(self) -> None:
+        self.pipelining = self.transport.negotiatedProtocol == il.ALPN
+        self._begin()
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._owner.usable(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            replies = [il.read_reply(body) for body in self._frames.feed(data)]
+        except il.FrameError as error:
+            self._owner.lost(self, str(error))
+            return
+        if replies:
+            self._owner.replied(self, replies)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._owner.lost(self, reason.getErrorMessage())
+
+
+class LinkFactory(Factory):
+    """Makes the links of one owner."""
+
+    noisy = False
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    def buildProtocol(self, addr: object) -> Link:
+        return Link(self._owner)

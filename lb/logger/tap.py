@@ -1,0 +1,120 @@
+"""`twistd lb-logger`: composes the logger of its parts; decides nothing itself."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar, Final
+
+from twisted.application.service import MultiService
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.python import usage
+
+from lb.logger.confirmations import Confirmations
+from lb.logger.forwarder import Forwarder
+from lb.logger.intake import Intake
+from lb.logger.receiver import ProducerPort
+from lb.model.errors import LBError
+from lb.model.jobid import split_server
+from lb.security.tls import EndpointCredentials
+from lb.service.bounds import Limits
+from lb.service.exchange import ExchangeFactory
+from lb.service.listening import Readiness, TLSPort
+from lb.service.options import DaemonOptions
+from lb.spool.errors import SpoolError
+from lb.spool.spool import Spool
+from lb.wire import dglog, il
+
+#: A server's store port is this much above its main port (spec: wire-logging.md §1.1).
+STORE_OFFSET: Final = 1
+#: Seconds to reach a server.
+_CONNECT: Final = 30.0
+#: Seconds after which a thread gives up the interpreter's lock to one that waits, the spool's writer above all.
+_SWITCH_INTERVAL: Final = 0.0005
+
+
+class Options(DaemonOptions):
+    """Options of `twistd lb-logger`."""
+
+    synopsis = "[options]"
+    longdesc = "The L&B logger: takes events from producers, stores them safely, forwards them to their servers."
+    optParameters: ClassVar[list[list[Any]]] = [
+        *DaemonOptions.optParameters,
+        ["forward", None, None, "HOST:PORT of the server that gets all events (default: that of the job id)"],
+    ]
+    option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9002"}
+
+    @property
+    def forward(self) -> str | None:
+        """The server that gets all events, with its port; None for that of each job id."""
+        named = self["forward"]
+        if not named:
+            return None
+        try:
+            host, port = split_server(named)
+        except LBError as error:
+            raise usage.UsageError(f"--forward: {error.description}") from None
+        return f"{host}:{port}"
+
+
+def makeService(options: Options) -> MultiService:
+    """The logger as a service."""
+    from twisted.internet import reactor
+
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    return compose(options, reactor)
+
+
+def compose(options: Options, reactor: Any) -> MultiService:
+    """The logger on a reactor; raises `usage.UsageError` for what cannot be used."""
+    forward = options.forward
+    credentials = options.credentials(reactor)
+    limits = Limits()
+    directory = str(options.state / "spool")
+    spool = Spool.threaded(directory, reactor, reactor.callFromThread)
+    try:
+        spool.open()
+    except (OSError, SpoolError) as error:
+        raise usage.UsageError(f"spool {directory}: {error}") from None
+    confirmations = Confirmations(reactor)
+    forwarder = Forwarder(spool, servers(credentials, reactor), confirmations, reactor, random.random)
+    intake = Intake(spool, confirmations, reactor, receipt=os.getpid() * 1000, forward=forward, hasten=forwarder.hasten)
+
+    def when_ready(resume: Callable[[], None]) -> None:
+        spool.when_ready().addCallbacks(lambda _: resume(), lambda _: None)
+
+    producers = ExchangeFactory(
+        partial(ProducerPort, intake, limits),
+        reactor,
+        limits,
+        congested=lambda: spool.congested,
+        when_ready=when_ready,
+    )
+    host = options["host"]
+    service = MultiService()
+    forwarder.setServiceParent(service)
+    port = TLSPort(
+        reactor, host, options["port"], producers, credentials.server(certificate_required=False, alpn=[dglog.ALPN])
+    )
+    port.setServiceParent(service)
+    Readiness(lambda: f"lb-logger ready: producers {host}:{port.bound}, spool {directory}").setServiceParent(service)
+    return service
+
+
+def servers(credentials: EndpointCredentials, reactor: Any) -> Callable[[str], IStreamClientEndpoint]:
+    """How the store port of a destination (HOST:PORT of its main port) is reached."""
+
+    def endpoint(destination: str) -> IStreamClientEndpoint:
+        host, port = split_server(destination)
+        host = host.strip("[]")
+        creator = credentials.client(host, alpn=[il.ALPN])
+        reached: IStreamClientEndpoint = wrapClientTLS(
+            creator, HostnameEndpoint(reactor, host, port + STORE_OFFSET, timeout=_CONNECT)
+        )
+        return reached
+
+    return endpoint

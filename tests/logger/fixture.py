@@ -1,0 +1,176 @@
+"""A logger without threads, sockets or time: what the tests of this room drive by hand."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lb.logger.confirmations import Confirmations
+from lb.logger.forwarder import Forwarder
+from lb.logger.intake import Intake
+from lb.logger.link import Link
+from lb.logger.receiver import ProducerPort
+from lb.security.identity import Identity
+from lb.service.bounds import Limits
+from lb.service.exchange import ExchangeFactory
+from lb.spool.limits import Limits as SpoolLimits
+from lb.spool.spool import Spool
+from lb.wire import dglog, il
+
+PRODUCER = Identity("/O=Test/CN=Producer")
+RECEIPT = 7000
+GOOD = "good.example:9000"
+BAD = "bad.example:9000"
+
+
+def line(number: int, server: str = GOOD, priority: int = 4) -> bytes:
+    """An event line; the number is in its date."""
+    return (
+        f'DATE=20240102030405.{number:06d} HOST="ui.ex" PROG=edg-wms LVL=SYSTEM DG.PRIORITY={priority} '
+        f'DG.SOURCE="LRMS" DG.SRC_INSTANCE="" DG.EVNT="Running" DG.JOBID="https://{server}/job" '
+        'DG.SEQCODE="UI=000001:NS=0000000000:WM=000000:BH=0000000000:JSS=000000:LM=000000:LRMS=000000'
+        ':APP=000000:LBS=000000" DG.RUNNING.NODE="wn" \n'
+    ).encode()
+
+
+def flush(timeout: str, server: str | None = GOOD) -> bytes:
+    """A flush command, of everything without a server."""
+    job = f' DG.JOBID="https://{server}/job"' if server else ""
+    return (
+        'DATE=20240102030405.000000 HOST="ui" PROG=internal LVL=system DG.PRIORITY=1 DG.TYPE="command" '
+        f'DG.COMMAND="flush" DG.TIMEOUT="{timeout}"{job}\n'
+    ).encode()
+
+
+class SteppedWriter:
+    """The spool's writer: jobs wait until the test runs them."""
+
+    def __init__(self) -> None:
+        self.jobs: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
+
+    def submit(self, job: Callable[[], None], done: Callable[[], None]) -> None:
+        self.jobs.append((job, done))
+
+    def stop(self) -> None: ...
+
+    def run(self) -> None:
+        while self.jobs:
+            job, done = self.jobs.popleft()
+            job()
+            done()
+
+
+class Transport(StringTransport):
+    """A transport that can be cut and tells how often it was written to."""
+
+    aborted = False
+    writes = 0
+
+    def setTcpNoDelay(self, enabled: bool) -> None: ...
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        super().write(data)
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+@implementer(IStreamClientEndpoint)
+class Server:
+    """A server's end as an endpoint: takes connections or refuses them; replies when the test says so."""
+
+    def __init__(self, *, pipelining: bool = False) -> None:
+        self.pipelining = pipelining
+        self.refusing = False
+        self.connections: list[tuple[Link, Transport]] = []
+        self.attempts = 0
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
+        self.attempts += 1
+        if self.refusing:
+            return fail(ConnectionRefusedError())
+        link: Any = factory.buildProtocol(None)  # type: ignore[arg-type]
+        link.pipelining = self.pipelining
+        transport = Transport()
+        self.connections.append((link, transport))
+        link.makeConnection(transport)
+        return succeed(link)
+
+    def received(self) -> list[bytes]:
+        """Lines that came over the newest connection since the last look."""
+        _, transport = self.connections[-1]
+        lines = [il.read_line(body) for body in il.FrameReader().feed(transport.value())]
+        transport.clear()
+        return lines
+
+    def reply(self, *replies: il.Reply) -> None:
+        self.connections[-1][0].dataReceived(b"".join(map(il.write_reply, replies)))
+
+    def close(self) -> None:
+        self.connections[-1][0].connectionLost(Failure(ConnectionDone()))
+
+
+class Logger:
+    """The parts of a logger over a directory."""
+
+    def __init__(self, directory: str, *, forward: str | None = None, spool_limits: SpoolLimits | None = None) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.writer = SteppedWriter()
+        self.spool = Spool(directory, clock=self.clock, writer=self.writer, limits=spool_limits)
+        self.spool.open()
+        self.servers = {GOOD: Server(), BAD: Server()}
+        self.confirmations = Confirmations(self.clock)
+        self.forwarder = Forwarder(
+            self.spool, self.servers.__getitem__, self.confirmations, self.clock, random=lambda: 1.0
+        )
+        self.intake = Intake(
+            self.spool,
+            self.confirmations,
+            self.clock,
+            receipt=RECEIPT,
+            forward=forward,
+            hasten=self.forwarder.hasten,
+        )
+        limits = Limits(anonymous_bytes=1_000, message_bytes=100_000)
+        self.port = ExchangeFactory(partial(ProducerPort, self.intake, limits), self.clock, limits)
+        self.forwarder.startService()
+
+    def close(self) -> None:
+        """As a stopping daemon does; a second time is nothing."""
+        if self.forwarder.running:
+            self.forwarder.stopService()
+            self.writer.run()
+
+    def producer(self, peer: Identity = PRODUCER) -> tuple[ProducerPort, Transport]:
+        """A connection of a producer."""
+        port = self.port.buildProtocol(None)
+        assert isinstance(port, ProducerPort)
+        transport = Transport()
+        port.makeConnection(transport)
+        port.peer = peer
+        port.handshakeCompleted()
+        return port, transport
+
+    def log(self, *lines: bytes) -> Transport:
+        """Send lines in one write over a new connection and run the disk."""
+        port, transport = self.producer()
+        port.dataReceived(b"".join(map(dglog.message, lines)))
+        self.writer.run()
+        return transport
+
+
+def answers(transport: Transport) -> list[int]:
+    """What a producer was answered so far."""
+    return dglog.AnswerReader().feed(transport.value())
