@@ -50,10 +50,11 @@ def end_entity(chain: list[x509.Certificate]) -> x509.Certificate:
 def identity_of(connection: SSL.Connection) -> Identity:
     """Return the peer of a connection whose handshake is complete; ANONYMOUS when it showed no certificate.
 
-    Raises UnverifiedPeerError when it showed one that was not verified here, as on a resumed session.
+    Raises UnverifiedPeerError when it showed one that was not verified here, as on a resumed session, or on a
+    connection that does not demand verification: OpenSSL keeps a chain of those as well.
     """
     chain = connection.get_verified_chain(as_cryptography=True)
-    if not chain:
+    if not chain or not connection.get_verify_mode() & SSL.VERIFY_PEER:
         if connection.get_peer_certificate(as_cryptography=True) is None:
             return ANONYMOUS
         raise UnverifiedPeerError("the peer's certificate was not verified on this connection")

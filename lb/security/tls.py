@@ -165,7 +165,7 @@ class EndpointCredentials:
         `max_version` is a version constant of `OpenSSL.SSL`, 0 for no limit. The default is what C servers bear: they
         stall when data arrive together with the last message of a TLS 1.3 handshake.
         """
-        name = None if is_address(host) else host.removesuffix(".").encode("ascii", "ignore") or None
+        name = None if is_address(host) or not host.isascii() else host.removesuffix(".").encode("ascii")
         return self._client(expect_host(host), name, alpn, max_version)
 
     def client_of(

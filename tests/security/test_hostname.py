@@ -75,6 +75,12 @@ class HostNameTests(SynchronousTestCase):
         self.check("192.0.2.1", [address("192.0.2.9")], [], ["192.0.2.1"])
         self.check("x", [Host("a.example.org"), address("192.0.2.1")], ["192.0.2.1", "a.example.org"], ["x"])
 
+    def test_damaged(self) -> None:
+        """Alternative names that cannot be read stand for no host, whatever the subject says."""
+        damaged = x509.UnrecognizedExtension(x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x05\x82")
+        certificate = CA.issue("/CN=lb.example.org", damaged).certificate
+        self.assertIn("cannot be read", str(host_name_mismatch(certificate, "lb.example.org")))
+
     def test_is_address(self) -> None:
         """Addresses are told from names, so that only names are sent as server name."""
         for host, expected in (

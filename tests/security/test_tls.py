@@ -14,7 +14,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.security.credentials import CredentialError
-from lb.security.identity import ANONYMOUS
+from lb.security.identity import ANONYMOUS, UnverifiedPeerError, identity_of
 from lb.security.tls import LOOK_INTERVAL, RETRY_INTERVAL, EndpointCredentials
 from tests.security.grid import (
     CLIENT_ONLY,
@@ -94,6 +94,19 @@ class IdentityTests(TLSCase):
             assert server.identity is not None
             self.assertEqual(ALICE, server.identity.name)
             self.assertEqual(int(proxy.certificate.not_valid_after_utc.timestamp()), server.identity.expires)
+
+    def test_unverified(self) -> None:
+        """A connection that does not demand verification gives no identity, though OpenSSL keeps its chain."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.load_verify_locations(None, str(self.anchors))
+        client = SSL.Connection(context, None)
+        client.set_connect_state()
+        server = self.server_end().server(certificate_required=False).serverConnectionForTLS(None)
+        server.set_accept_state()
+        _shake(client, server)
+        self.assertIsNotNone(client.get_peer_certificate(as_cryptography=True))
+        self.assertRaises(UnverifiedPeerError, identity_of, client)
+        self.assertIs(ANONYMOUS, identity_of(server))
 
     def test_person_called_proxy(self) -> None:
         """A certificate that an authority issued to somebody with CN=proxy is not Alice's proxy."""
