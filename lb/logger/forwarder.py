@@ -36,13 +36,13 @@ class Forwarder(Service):
         self._deliveries: dict[str, Delivery] = {}
 
     def startService(self) -> None:
-        super().startService()
+        Service.startService(self)
         self._spool.observe(self._add, self._remove)
         for queue in self._spool.queues():
             self._add(queue)
 
     def stopService(self) -> Any:
-        super().stopService()
+        Service.stopService(self)
         for delivery in self._deliveries.values():
             delivery.stop()
         self._deliveries.clear()
