@@ -102,7 +102,7 @@ class Delivery:
 
     def _connect(self) -> None:
         self._connecting = maybeDeferred(lambda: self._endpoint().connect(LinkFactory(self)))
-        # Kept in a name: it may have fired before it could be assigned.
+        # Not in one expression: it may have fired already, and then what it calls clears the attribute.
         self._connecting.addCallbacks(self._connected, self._unreachable)
 
     def _connected(self, link: Link) -> None:

@@ -44,7 +44,6 @@ _REFUSALS: Final[dict[type[BaseException], int]] = {
 }
 
 _log = Logger()
-_Stored = list[tuple[Queue, int]]
 
 
 class Intake:
@@ -122,7 +121,7 @@ class Intake:
             failure.raiseException()  # no answer: the producer keeps its events and comes again
         if len(records) > 1 and failure.check(SpoolError):
             # The spool refuses a chunk for one of its records: find out which.
-            each = gatherResults([self._store([record]) for record in records])
+            each = gatherResults([self._store([record]) for record in records], consumeErrors=True)
             return each.addCallback(lambda outcomes: [outcome for [outcome] in outcomes])
         error = failure.value
         assert error is not None
