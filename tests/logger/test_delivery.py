@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -73,6 +75,18 @@ class Delivering(SynchronousTestCase):
         self.assertIn("600/0 check_auth()", text)
         self.assertIn("DATE=20240102030405.000001", text)
         self.assertEqual(len(self.server.connections), 1)
+
+    def test_quarantine_fails(self) -> None:
+        """An event that cannot be put into quarantine is not given up; those answered behind it are done (P2, P5)."""
+        self.server.pipelining = True
+        self.logger.log(*map(line, range(3)))
+        self._numbers()
+        journal = self.logger.spool.queue(GOOD).journal
+        with mock.patch.object(journal, "quarantine", side_effect=OSError(errno.ENOSPC, "full")):
+            self._reply(il.OK, REFUSED, il.OK)
+        self.assertEqual(self.logger.spool.pending, 1)
+        self._advance(1)
+        self.assertEqual(self._numbers(), [1])
 
     def test_transient(self) -> None:
         """A server in trouble is left alone for a while; then comes the first unacknowledged event (P2)."""

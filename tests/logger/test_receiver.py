@@ -8,6 +8,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.security.identity import ANONYMOUS
+from lb.spool.errors import SpoolClosedError
 from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
 from lb.wire import dglog, il
@@ -71,6 +72,15 @@ class Receiver(SynchronousTestCase):
         self.assertEqual(answers(self.logger.log(line(1))), [0])
         self.assertEqual(answers(self.logger.log(line(2))), [errno.ENOSPC])
         self.assertEqual(self.logger.spool.pending, 1)
+
+    def test_closed_spool(self) -> None:
+        """A logger that is ending answers nothing, so that the producer keeps its event (P1)."""
+        port, transport = self.logger.producer()
+        self.logger.close()
+        port.dataReceived(dglog.message(line(1)))
+        self.assertEqual(transport.value(), b"")
+        self.assertTrue(transport.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(SpoolClosedError)), 1)
 
     def test_too_many_destinations(self) -> None:
         """An event that the spool cannot place costs no other event of its chunk its place (P5)."""
