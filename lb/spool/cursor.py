@@ -66,13 +66,14 @@ def slot_offset(serial: int) -> int:
     return serial % 2 * SLOT_DISTANCE
 
 
-def decode_cursor(data: bytes) -> Cursor | None:
-    """Return the latest intact state in the file's bytes, None if neither slot is intact.
+def decode_cursor(data: bytes, identity: bytes | None = None) -> Cursor | None:
+    """Return the latest intact state in the file's bytes (of this journal, if `identity` is given) or None.
 
-    UnsupportedVersionError if a later program wrote one of them.
+    UnsupportedVersionError if a later program wrote a slot.
     """
     slots = (_decode_slot(data[offset : offset + SLOT_SIZE]) for offset in (0, SLOT_DISTANCE))
-    return max((slot for slot in slots if slot is not None), key=lambda slot: slot.serial, default=None)
+    fitting = (slot for slot in slots if slot is not None and identity in (None, slot.identity))
+    return max(fitting, key=lambda slot: slot.serial, default=None)
 
 
 def _decode_slot(data: bytes) -> Cursor | None:

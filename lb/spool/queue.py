@@ -205,7 +205,7 @@ class Queue:
         acknowledgements = self._acknowledgements
         if acknowledgements.scattered or (records and records[0].number <= acknowledgements.prefix):
             records = [record for record in records if record.number not in acknowledgements]
-        if not records and self.readable:
+        if not records and self.readable and self._read > known:
             return self._fetch(max_records, max_bytes)
         return records
 

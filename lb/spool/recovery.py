@@ -51,10 +51,9 @@ def recover(directory: str, files: OpenFiles, limits: Limits, now: Callable[[], 
         return None
     segments = [Segment(first, filesystem.size(os.path.join(directory, segment_name(first)))) for first in firsts]
     headers = _Headers(directory, files)
-    cursor = decode_cursor(filesystem.read(files.get(cursor_path), FILE_SIZE, 0)) if CURSOR_NAME in names else None
-    identity, destination = _whose(directory, segments, headers, cursor)
-    if cursor is not None and cursor.identity != identity:
-        cursor = None
+    slots = filesystem.read(files.get(cursor_path), FILE_SIZE, 0) if CURSOR_NAME in names else b""
+    identity, destination = _whose(directory, segments, headers, decode_cursor(slots))
+    cursor = decode_cursor(slots, identity)
     tail = _scan_tail(segments[-1], headers, identity, cursor)
     journal = Journal(directory, destination, identity, files, limits, now)
     last_number = max(tail.last_number, cursor.last, cursor.acknowledged) if cursor else tail.last_number

@@ -35,6 +35,7 @@ class World:
         self.delivered: dict[str, set[int]] = {name: set() for name in DESTINATIONS}
         self.persisted: dict[str, set[int]] = {name: set() for name in DESTINATIONS}
         self.held: dict[Queue, list[Record]] = {}
+        self.done: dict[Queue, dict[int, int]] = {}  # by the journal's numbers
         self.in_quarantine: set[bytes] = set()
         self.unanswered: list[Deferred[object]] = []
 
@@ -93,7 +94,12 @@ class World:
         records, self.held[queue] = held[:count], held[count:]
         for record in reversed(records) if reverse else records:
             queue.acknowledge_one(record.number)
-            self.delivered[name].add(self.number(record.payload))
+            self.note_delivered(queue, record)
+
+    def note_delivered(self, queue: Queue, record: Record) -> None:
+        number = self.number(record.payload)
+        self.delivered[queue.destination].add(number)
+        self.done.setdefault(queue, {})[record.number] = number
 
     def quarantine(self, name: str) -> None:
         queue = self.queue(name)
@@ -102,7 +108,7 @@ class World:
             record = held.pop(0)
 
             def done(_: object) -> None:
-                self.delivered[name].add(self.number(record.payload))
+                self.note_delivered(queue, record)
                 self.in_quarantine.add(record.payload)
 
             self.watch(queue.quarantine(record, "bad").addCallback(done))
@@ -115,17 +121,18 @@ class World:
 
     def keep_house(self, seconds: float) -> None:
         """Let time pass; if the disk was well all the while, cursors are on it now."""
-        well = not (self.bench.filesystem.fail_at or self.bench.filesystem.crash_at)
+        well = not self.bench.filesystem.fail_at
         self.bench.keep_house(seconds)
         if well:
-            for queue in self.bench.spool.queues():
-                name = queue.destination
-                if queue.prefix == queue.last_number:
-                    self.persisted[name] |= self.delivered[name] & set(self.accepted[name])
+            for queue, numbers in self.done.items():
+                self.persisted[queue.destination].update(
+                    number for record, number in numbers.items() if record <= queue.prefix
+                )
 
     def restart(self, seed: int, *, kill: bool) -> None:
         self.unanswered.clear()
         self.held.clear()
+        self.done.clear()
         self.bench.crash(seed, kill=kill)
         self.test.assertEqual(self.bench.spool.unusable, {})
 
@@ -215,6 +222,7 @@ def scenario(world: World) -> list[Callable[[], None]]:
 def open_again(world: World) -> None:
     """Open the spool as often as it takes: a disk that fails at that moment may be well the next."""
     world.held.clear()
+    world.done.clear()
     for _ in range(4):
         try:
             world.bench.open()
@@ -334,6 +342,50 @@ class EveryOperationTests(SynchronousTestCase):
         self.assertEqual(queue.pending, 2)
         queue.acknowledge(queue.last_number)
         self.assertEqual(bench.drain(bench.reopen().queue("a:1")), [])
+
+    def test_failed_record_is_gone(self) -> None:
+        """P1: of a chunk answered with an error nothing is delivered after a restart either, if the disk allows."""
+        for stored in ([], [b"1"]):
+            failures = 0
+            while True:
+                bench = Bench()
+                bench.open()
+                for payload in stored:
+                    bench.append(payload)
+                bench.filesystem.fail_at = bench.filesystem.count + failures + 1
+                try:
+                    bench.append(b"2")
+                except OSError:
+                    failures += 1
+                else:
+                    break
+                bench.filesystem.heal()
+                self.assertEqual(bench.drain(bench.reopen().queue("a:1")), stored)
+            self.assertGreaterEqual(failures, 2)
+
+    def test_seen_once_is_seen_again(self) -> None:
+        """P2: what a killed process wrote and never flushed is flushed at the next start, before it is delivered."""
+        for seed in range(8):
+            bench = Bench()
+            bench.open()
+            bench.append(b"1")
+            bench.filesystem.crash_at = bench.filesystem.count + 2
+            self.assertRaises(CrashError, bench.append, b"2")
+            bench.crash(kill=True)
+            self.assertEqual(bench.drain(bench.spool.queue("a:1")), [b"1", b"2"])
+            bench.crash(seed)
+            self.assertEqual(bench.drain(bench.spool.queue("a:1")), [b"1", b"2"])
+
+    def test_cursor_in_short_writes(self) -> None:
+        """A cursor is complete on disk however many writes it took."""
+        bench = Bench()
+        queue = bench.open().queue("a:1")
+        bench.append(b"1", b"2")
+        bench.filesystem.short_writes = True
+        bench.drain(queue)
+        queue.acknowledge(1)
+        bench.keep_house()
+        self.assertEqual(bench.drain(bench.crash(1).queue("a:1")), [b"2"])
 
     def test_unforeseen_error(self) -> None:
         """P1: whatever goes wrong in the writer, senders get an answer that is not success."""

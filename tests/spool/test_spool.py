@@ -559,21 +559,26 @@ class LifeTests(SynchronousTestCase):
 
     def test_append_while_being_removed(self) -> None:
         """P2: a record that arrives while its idle destination is being removed is stored, whichever comes first."""
-        bench = Bench(Limits(idle_time=100))
-        spool = bench.open()
-        bench.append(b"1")
-        queue = spool.queue("a:1")
-        bench.drain(queue)
-        queue.acknowledge(1)
-        bench.keep_house()
-        bench.clock.advance(100)
-        self.assertEqual(len(bench.writer.jobs), 1)
-        accepted = spool.append([("a:1", b"2")])
-        bench.writer.run()
-        self.assertEqual(result_of(accepted), [(queue, 2)])
-        self.assertEqual(bench.drain(queue), [b"2"])
-        bench.crash(3)
-        self.assertEqual(bench.drain(bench.spool.queue("a:1")), [b"2"])
+        for removal_first in (True, False):
+            bench = Bench(Limits(idle_time=100))
+            spool = bench.open()
+            bench.append(b"1")
+            queue = spool.queue("a:1")
+            bench.drain(queue)
+            queue.acknowledge(1)
+            bench.keep_house()
+            if not removal_first:
+                spool.append([("b:2", b"")])  # keeps the writer busy: what follows is one job, commits first
+            bench.clock.advance(100)
+            self.assertEqual(len(bench.writer.jobs), 1)
+            accepted = spool.append([("a:1", b"2")])
+            bench.writer.run()
+            self.assertEqual(result_of(accepted), [(queue, 2)])
+            self.assertIs(spool.queue("a:1"), queue)
+            self.assertEqual(bench.drain(queue), [b"2"])
+            queue = bench.crash(3).queue("a:1")
+            self.assertEqual(queue.pending, 1)
+            self.assertEqual(bench.drain(queue), [b"2"])
 
     def test_idle_with_backlog_stays(self) -> None:
         """P2: a destination with anything undelivered is never removed, however old."""
