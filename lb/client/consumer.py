@@ -16,6 +16,7 @@ from lb.client.dialer import Dialer
 from lb.client.pool import Pool
 from lb.client.settings import Address, Settings
 from lb.model import query
+from lb.model.catalogue import LEVEL_SYSTEM
 from lb.model.errors import LBError
 from lb.model.event import Event
 from lb.model.jobid import JobId
@@ -49,18 +50,20 @@ class Consumer:
 
     async def status(self, jobid: JobId, flags: Flag = FULL) -> JobStatus:
         """The state of a job; raises ENOENT, EPERM (not yours to read), EIDRM (purged)."""
-        found = await self._jobs(self._server_of(jobid), query.of_job(jobid, flags))
+        found = await self._jobs(self.server_of(jobid), query.of_job(jobid, flags))
         if not found or found[0].status is None:
             raise LBError(2, f"{jobid}: the server's answer holds no state")
         return found[0].status
 
-    async def events(self, asked: JobId | Query, *, server: Address | None = None) -> list[Event]:
-        """The events of a job in event order, or those that match a query; raises ENOENT when there are none."""
+    async def events(
+        self, asked: JobId | Query, *, level: int = LEVEL_SYSTEM, server: Address | None = None
+    ) -> list[Event]:
+        """The events of a job up to a level, in event order, or those that match a query; raises ENOENT without any."""
         if isinstance(asked, Query):
             limited = self._limited(asked, self.settings.events_limit)
         else:
-            limited = query.log_of_job(asked)
-            server = server or self._server_of(asked)
+            limited = query.log_of_job(asked, level)
+            server = server or self.server_of(asked)
         body = await self._post(server or self.settings.query_server, "/queryEvents", requests.write_events(limited))
         answer = results.read_events(body)
         if answer.error is not None:
@@ -88,7 +91,8 @@ class Consumer:
         """End all connections; what is outstanding fails."""
         await self._servers.close()
 
-    def _server_of(self, jobid: JobId) -> Address:
+    def server_of(self, jobid: JobId) -> Address:
+        """Whom to ask about a job."""
         if self.settings.query_server_override:
             return self.settings.query_server
         return Address(jobid.host, jobid.port)

@@ -1,0 +1,89 @@
+"""The ``lb`` command: one module a command, loaded when it is called.
+
+Exit codes: 0 success, 1 the operation failed, 2 wrong usage, 130 interrupted. An error is one line, never a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Final, NamedTuple, TextIO
+
+
+class Surroundings(NamedTuple):
+    """What a command reads and writes besides its arguments."""
+
+    stdout: TextIO
+    stderr: TextIO
+    environ: Mapping[str, str]
+
+
+#: Command → its module in this package, and what it does.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "register": ("register", "register a job with its server"),
+    "log": ("log", "log an event of a job"),
+    "status": ("status", "show the states of jobs"),
+    "events": ("events", "show the events of a job"),
+    "jobs": ("jobs", "list the own jobs"),
+    "replay": ("replay", "replay recorded event streams as fresh jobs"),
+    "pki": ("pki", "make the development PKI, issue certificates from it"),
+}
+
+SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = "".join(f"  {name:{width}}  {about}\n" for name, (_, about) in COMMANDS.items())
+    return f"usage: lb [--version] COMMAND ...\n\ncommands:\n{lines}\nlb COMMAND --help tells more.\n"
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    stdout: TextIO | None = None,
+    stderr: TextIO | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> int:
+    """Run a command; returns the exit code. Everything not given is the process's own."""
+    around = Surroundings(stdout or sys.stdout, stderr or sys.stderr, os.environ if environ is None else environ)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments[0] if arguments else ""
+    if name in ("--help", "-h", "help"):
+        around.stdout.write(_usage())
+        return SUCCESS
+    if name == "--version":
+        from lb import __version__
+
+        around.stdout.write(f"lb {__version__}\n")
+        return SUCCESS
+    if name not in COMMANDS:
+        around.stderr.write(f"lb: {f'no command {name!r}' if name else 'no command given'}: lb --help lists them\n")
+        return USAGE
+    return _guarded(name, arguments[1:], around)
+
+
+def _guarded(name: str, arguments: list[str], around: Surroundings) -> int:
+    try:
+        code: int = import_module(f"lb.client.cli.{COMMANDS[name][0]}").run(arguments, around)
+        around.stdout.flush()
+        return code
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else USAGE
+    except KeyboardInterrupt:
+        around.stderr.write(f"lb {name}: interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has seen enough; Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILURE
+    except Exception as error:
+        from lb.client.cli.errors import message_of
+
+        message = message_of(error)
+        if message is None:
+            raise
+        around.stderr.write(f"lb {name}: {message}\n")
+        return FAILURE

@@ -1,0 +1,48 @@
+"""``lb events JOBID``: shows the events of a job."""
+
+from __future__ import annotations
+
+from lb.client.cli import SUCCESS, Surroundings
+from lb.client.cli.output import write_json, write_table
+from lb.client.cli.parser import Parser, add_connection, add_output, open_client, read_job, readable
+from lb.client.documents import event_document, iso_time
+from lb.model.catalogue import LEVEL_CODES
+from lb.model.event import Event
+from lb.wire import ulm
+
+
+def run(arguments: list[str], around: Surroundings) -> int:
+    """Show the events of a job in event order."""
+    parser = Parser("events", "Show the events of a job.", around)
+    parser.add_argument("jobid", type=readable(read_job), metavar="JOBID")
+    parser.add_argument("--ulm", action="store_true", help="print event lines, as lb replay reads them")
+    parser.add_argument(
+        "--level",
+        type=str.upper,
+        choices=tuple(LEVEL_CODES),
+        default="SYSTEM",
+        help="up to which level (default: SYSTEM)",
+    )
+    add_output(parser)
+    add_connection(parser)
+    given = parser.parse_args(arguments)
+    if given.ulm and given.json:
+        parser.error("choose one of --ulm and --json")
+    with open_client(given, around) as client:
+        level = LEVEL_CODES[given.level]
+        events: list[Event] = client.run(lambda session: session.consumer.events(given.jobid, level=level))
+    if given.json:
+        write_json(around.stdout, [event_document(event) for event in events])
+    elif given.ulm:
+        for event in events:
+            around.stdout.write(ulm.write(event).decode("utf-8", "replace"))
+    else:
+        rows = [(iso_time(event.timestamp), event.source_name, event.type.name, _attributes(event)) for event in events]
+        write_table(around.stdout, ("TIME", "SOURCE", "EVENT", "ATTRIBUTES"), rows)
+        around.stdout.write(f"\nFound {len(events)} events\n")
+    return SUCCESS
+
+
+def _attributes(event: Event) -> str:
+    document = event_document(event)
+    return ", ".join(f"{a.name}={document[a.name]}" for a in event.type.attributes if a.name in document)

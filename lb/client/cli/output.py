@@ -1,0 +1,53 @@
+"""What commands print: JSON documents, and tables that are drawn on a terminal and plain elsewhere.
+
+Text of peers is shown without the control characters that would act on a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from lb.client.documents import clean
+
+
+def write_json(stream: TextIO, document: Any) -> None:
+    """One document, ended by a line feed."""
+    stream.write(json.dumps(document, ensure_ascii=False, indent=2 if stream.isatty() else None) + "\n")
+
+
+def visible(text: str) -> str:
+    """The text with control characters written as escapes; line feeds stay."""
+    shown = clean(text)
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in shown)
+
+
+def write_table(stream: TextIO, heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """A table: drawn on a terminal, else columns separated by two blanks with their heads."""
+    shown = [[visible(cell) for cell in row] for row in rows]
+    if stream.isatty():
+        _draw(stream, heads, shown, title)
+        return
+    lines = [list(heads), *([cell.replace("\n", " ") for cell in row] for row in shown)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    if title:
+        stream.write(f"{title}\n")
+    for line in lines:
+        cells = [f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)]
+        stream.write("  ".join(cells).rstrip() + "\n")
+
+
+def _draw(stream: TextIO, heads: Sequence[str], rows: list[list[str]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title) if title else None, title_justify="left", header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(file=stream).print(table)

@@ -1,0 +1,150 @@
+"""``lb replay FILE…``: replays recorded streams as fresh jobs and shows what became of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lb.client.cli import FAILURE, SUCCESS, Surroundings
+from lb.client.cli.errors import one_line
+from lb.client.cli.jobs import write_states
+from lb.client.cli.output import write_json
+from lb.client.cli.parser import Parser, add_connection, add_output, logger, open_client, readable, server
+from lb.client.documents import clean, status_document
+
+if TYPE_CHECKING:
+    from lb.client.recording import Recording
+    from lb.client.replay import Report, Stage
+
+#: Rows of the table; more jobs are counted.
+_ROWS = 40
+
+
+def run(arguments: list[str], around: Surroundings) -> int:
+    """Replay; succeeds when every recorded event is visible in the end."""
+    parser = Parser("replay", "Replay recorded event streams as fresh jobs, and wait until all is visible.", around)
+    parser.add_argument("file", nargs="+", type=Path, metavar="FILE", help="one event a line, also compressed by xz")
+    parser.add_argument(
+        "--server", type=readable(server), metavar="HOST:PORT", help="server of the jobs (GLITE_WMS_QUERY_SERVER)"
+    )
+    parser.add_argument(
+        "--logger", "-m", type=readable(logger), metavar="HOST:PORT", help="logger (GLITE_WMS_LOG_DESTINATION)"
+    )
+    parser.add_argument("--copies", type=_positive, default=1, metavar="N", help="replay each file N times")
+    parser.add_argument("--rate", type=_number, metavar="EVENTS", help="at most so many events a second")
+    parser.add_argument(
+        "--wait",
+        type=_number,
+        default=60.0,
+        metavar="SECONDS",
+        help="give up when so long nothing appears (default: 60)",
+    )
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    add_output(parser)
+    add_connection(parser)
+    given = parser.parse_args(arguments)
+
+    from lb.client.blocking import call
+    from lb.client.recording import read_file
+    from lb.client.replay import Replay
+
+    recordings = [read_file(path) for path in given.file]
+    with (
+        open_client(given, around, query_server=given.server, logger=given.logger) as client,
+        _progress(around, enabled=not given.no_progress) as watch,
+    ):
+
+        async def replay(reactor: object) -> Report:
+            session = client.session
+            target = str(session.settings.query_server)
+            work = Replay(reactor, session, server=target, rate=given.rate, patience=given.wait, watch=watch)
+            return await work.run(recordings, given.copies)
+
+        report = call(replay)
+    unreadable = sum(len(recording.unreadable) for recording in recordings)
+    if given.json:
+        write_json(around.stdout, _document(report, recordings))
+    else:
+        _show(report, around)
+    _complain(report, recordings, around)
+    return SUCCESS if report.complete and not unreadable else FAILURE
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return number
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number greater than 0")
+    return number
+
+
+@contextmanager
+def _progress(around: Surroundings, *, enabled: bool) -> Iterator[Callable[[Stage], None]]:
+    """A bar for each stage, on a terminal."""
+    if not enabled or not around.stderr.isatty():
+        yield lambda stage: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(file=around.stderr)) as bars:
+        tasks = {name: bars.add_task(name, start=False, total=None) for name in ("register", "log", "wait")}
+
+        def watch(stage: Stage) -> None:
+            bars.start_task(tasks[stage.name])
+            bars.update(tasks[stage.name], completed=stage.done, total=stage.total)
+
+        yield watch
+
+
+def _document(report: Report, recordings: list[Recording]) -> dict[str, object]:
+    return {
+        "registered": report.registered,
+        "logged": report.logged,
+        "seconds": round(report.seconds, 6),
+        "complete": report.complete,
+        "refused": [{"line": clean(line), "reason": clean(reason)} for line, reason in report.refused],
+        "missing": report.missing,
+        "unreadable": [
+            {"file": recording.name, "line": each.number, "reason": clean(each.reason)}
+            for recording in recordings
+            for each in recording.unreadable
+        ],
+        "states": [status_document(status) for status in report.states],
+    }
+
+
+def _show(report: Report, around: Surroundings) -> None:
+    write_states(around, report.states[:_ROWS])
+    more = len(report.states) - _ROWS
+    if more > 0:
+        around.stdout.write(f"… and {more} more jobs; --json shows all\n")
+    around.stdout.write(
+        f"\n{report.registered} jobs registered, {report.logged} events logged, "
+        f"all that is visible after {report.seconds:.2f} s\n"
+    )
+
+
+def _complain(report: Report, recordings: list[Recording], around: Surroundings) -> None:
+    lines = [
+        f"{recording.name}:{each.number}: line not replayed: {each.reason}"
+        for recording in recordings
+        for each in recording.unreadable
+    ]
+    lines += [f"event refused by the logger: {reason}: {line}" for line, reason in report.refused]
+    lines += [
+        f"{job}: {count} events not visible: look into the quarantines of logger and server"
+        for job, count in report.missing.items()
+    ]
+    for line in lines:
+        around.stderr.write(f"lb replay: {one_line(line)}\n")

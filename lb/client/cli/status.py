@@ -1,0 +1,61 @@
+"""``lb status JOBID…``: shows the states of jobs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lb.client.cli import FAILURE, SUCCESS, Surroundings
+from lb.client.cli.errors import message_of
+from lb.client.cli.output import write_json, write_table
+from lb.client.cli.parser import Parser, add_connection, add_output, open_client, read_job, readable
+from lb.client.documents import status_document
+from lb.model.errors import LBError
+from lb.model.query import Flag, read_flags
+
+_FLAGS = "+".join(str(flag.name).lower() for flag in (Flag.CLASSADD, Flag.CHILDREN))
+
+
+def run(arguments: list[str], around: Surroundings) -> int:
+    """Show the states of jobs; a job that cannot be shown does not keep the others from being shown."""
+    parser = Parser("status", "Show the states of jobs.", around)
+    parser.add_argument("jobid", nargs="+", type=readable(read_job), metavar="JOBID")
+    parser.add_argument(
+        "--flags", default=_FLAGS, help="what a state carries, joined by +: classadd, children, childstat, history, …"
+    )
+    add_output(parser)
+    add_connection(parser)
+    given = parser.parse_args(arguments)
+    documents: list[dict[str, Any]] = []
+    failed = False
+    with open_client(given, around) as client:
+        for job in given.jobid:
+            try:
+                documents.append(status_document(client.status(job, read_flags(given.flags))))
+            except LBError as error:
+                failed = True
+                around.stderr.write(f"lb status: {job}: {message_of(error)}\n")
+            else:
+                if not given.json:
+                    _show(documents.pop(), around)
+    if given.json:
+        write_json(around.stdout, documents)
+    return FAILURE if failed else SUCCESS
+
+
+def _show(document: dict[str, Any], around: Surroundings) -> None:
+    rows = [(name, _text(value)) for name, value in document.items() if name != "children_states"]
+    write_table(around.stdout, ("ATTRIBUTE", "VALUE"), rows, title=f"{document.get('jobId', '')}")
+    around.stdout.write("\n")
+    for child in document.get("children_states", ()):
+        _show(child, around)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {entry}" for name, entry in value.items())
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    return json.dumps(value)
