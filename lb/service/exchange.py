@@ -66,6 +66,7 @@ class Exchange(Protocol):
         self._full = False  # the peer does not read its answers
         self._closing = False
         self._blocked = False  # the port asked us to wait
+        self._left = False  # our side is done
 
     # What a port has to say.
 
@@ -177,6 +178,10 @@ class Exchange(Protocol):
             if self._last_words:
                 self.transport.write(self._last_words)
                 self._last_words = b""
+            if not self._left:
+                self._left = True
+                # A transport does not close while it has a producer.
+                self.transport.unregisterProducer()
             self.transport.loseConnection()
 
     # Pauses.
