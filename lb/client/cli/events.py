@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lb.client.cli import SUCCESS, Surroundings
-from lb.client.cli.output import write_json, write_table
+from lb.client.cli.output import write_bytes, write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, read_job, readable
 from lb.client.documents import event_document, iso_time
 from lb.model.catalogue import LEVEL_CODES
@@ -34,8 +34,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
     if given.json:
         write_json(around.stdout, [event_document(event) for event in events])
     elif given.ulm:
-        for event in events:
-            around.stdout.write(ulm.write(event).decode("utf-8", "replace"))
+        write_bytes(around.stdout, b"".join(map(ulm.write, events)))
     else:
         rows = [(iso_time(event.timestamp), event.source_name, event.type.name, _attributes(event)) for event in events]
         write_table(around.stdout, ("TIME", "SOURCE", "EVENT", "ATTRIBUTES"), rows)

@@ -17,6 +17,16 @@ def write_json(stream: TextIO, document: Any) -> None:
     stream.write(json.dumps(document, ensure_ascii=False, indent=2 if stream.isatty() else None) + "\n")
 
 
+def write_bytes(stream: TextIO, data: bytes) -> None:
+    """Bytes as they are, where the stream can take them."""
+    below = getattr(stream, "buffer", None)
+    if below is None:
+        stream.write(data.decode("utf-8", "replace"))
+    else:
+        stream.flush()
+        below.write(data)
+
+
 def visible(text: str) -> str:
     """The text with control characters written as escapes; line feeds stay."""
     shown = clean(text)

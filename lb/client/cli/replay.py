@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from lb.client.cli.errors import one_line
 from lb.client.cli.jobs import write_states
 from lb.client.cli.output import write_json
 from lb.client.cli.parser import Parser, add_connection, add_output, logger, open_client, readable, server
-from lb.client.documents import clean, status_document
+from lb.client.documents import clean, state_name, status_document
 
 if TYPE_CHECKING:
     from lb.client.recording import Recording
@@ -125,14 +127,20 @@ def _document(report: Report, recordings: list[Recording]) -> dict[str, object]:
 
 
 def _show(report: Report, around: Surroundings) -> None:
-    write_states(around, report.states[:_ROWS])
-    more = len(report.states) - _ROWS
-    if more > 0:
-        around.stdout.write(f"… and {more} more jobs; --json shows all\n")
-    around.stdout.write(
-        f"\n{report.registered} jobs registered, {report.logged} events logged, "
-        f"all that is visible after {report.seconds:.2f} s\n"
-    )
+    ids = {status.jobId for status in report.states}
+    subjobs: dict[str, Counter[str]] = {}
+    for status in report.states:
+        if status.parent_job in ids and status.parent_job is not None:
+            subjobs.setdefault(status.parent_job, Counter())[state_name(status.state)] += 1
+    tops = [status for status in report.states if status.parent_job not in ids]
+    write_states(around, tops[:_ROWS])
+    if len(tops) > _ROWS:
+        around.stdout.write(f"… and {len(tops) - _ROWS} more jobs; --json shows all\n")
+    for parent, counts in islice(subjobs.items(), _ROWS):
+        each = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+        around.stdout.write(f"subjobs of {parent}: {each}\n")
+    visible = f"all visible after {report.seconds:.2f} s" if report.complete else "not all visible"
+    around.stdout.write(f"\n{report.registered} jobs registered, {report.logged} events logged, {visible}\n")
 
 
 def _complain(report: Report, recordings: list[Recording], around: Surroundings) -> None:
