@@ -157,6 +157,8 @@ class WholeWay(SynchronousTestCase):
         job = self._register()
         acknowledged = 0
         for _ in range(ROUNDS):
+            if acknowledged == EVENTS - 1:
+                break
             connection = connect(self.logger_port, self.state / "pki")
             connection.sendall(b"".join(self._message(job, number) for number in range(acknowledged + 1, EVENTS)))
             until = chance.randrange(1, 2 * EVENTS // ROUNDS)
