@@ -15,34 +15,25 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lb.spool.cursor import START
+from lb.spool.directory import Directory
 from lb.spool.errors import (
     BadDestinationError,
-    DamagedFileError,
-    JournalUnusableError,
     RecordTooLargeError,
     SpoolClosedError,
     SpoolError,
     SpoolFullError,
 )
-from lb.spool.filesystem import FileSystem, OSFileSystem, make_directory
+from lb.spool.filesystem import FileSystem, OSFileSystem
 from lb.spool.group import Group
-from lb.spool.journal import Journal
 from lb.spool.limits import Limits
-from lb.spool.naming import directory_name
-from lb.spool.openfiles import OpenFiles
 from lb.spool.queue import Queue
-from lb.spool.recovery import Recovered, recover
+from lb.spool.recovery import Recovered
 from lb.spool.segment import IDENTITY_SIZE, RECORD_OVERHEAD
 from lb.spool.writer import Writer, WriterThread
 
 T = TypeVar("T")
 
 log = Logger()
-
-LOCK_NAME = "lock"
-JOURNALS_NAME = "journals"
-DAMAGED_NAME = "damaged"
 
 
 class Clock(Protocol):
@@ -89,16 +80,11 @@ class Spool:
         limits: Limits | None = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.directory = os.path.abspath(directory)
         self.limits = limits or Limits()
-        self.unusable: dict[str, Exception] = {}  # journals that could not be opened: directory name -> reason
         self._clock = clock
         self._writer = writer
-        self._filesystem: FileSystem = filesystem or OSFileSystem()
         self._random = random
-        self._files = OpenFiles(self._filesystem, self.limits.open_files)
-        self._journals = os.path.join(self.directory, JOURNALS_NAME)
-        self._lock: int | None = None
+        self._directory = Directory(directory, filesystem or OSFileSystem(), self.limits, self._now)
         self._queues: dict[str, Queue] = {}
         self._observers: list[tuple[Callable[[Queue], object], Callable[[Queue], object] | None]] = []
         self._group = Group()
@@ -132,14 +118,12 @@ class Spool:
         SpoolLockedError if another process has it, OSError. A journal that cannot be opened stops only itself: see
         `unusable`.
         """
-        filesystem = self._filesystem
-        make_directory(filesystem, self._journals)
-        self._lock = filesystem.lock(os.path.join(self.directory, LOCK_NAME))
+        self._directory.open()
         try:
-            for name in sorted(filesystem.listdir(self._journals)):
-                self._recover(name)
+            for recovered in self._directory.recover():
+                self._add(recovered)
         except OSError:
-            self._release()
+            self._directory.close()
             raise
         self._timer = self._clock.callLater(self.limits.cursor_interval, self._keep_house)
 
@@ -157,48 +141,12 @@ class Spool:
                 self._timer = None
                 for queue in list(self._unsaved):
                     self._save(queue)
-                self._submit(self._release).addBoth(self._end)
+                self._submit(self._directory.close).addBoth(self._end)
         return self._closed
-
-    def _recover(self, name: str) -> None:
-        directory = os.path.join(self._journals, name)
-        try:
-            recovered = recover(directory, self._files, self.limits, self._now)
-        except DamagedFileError as error:
-            self._files.close()
-            log.error("{error}", error=error)
-            self._set_aside(name, error)
-        except (OSError, SpoolError) as error:
-            log.error("journal {directory} cannot be opened: {error}", directory=directory, error=error)
-            self.unusable[name] = error
-        else:
-            if recovered is not None:
-                self._add(recovered)
-
-    def _set_aside(self, name: str, error: DamagedFileError) -> None:
-        """Move a journal out of the way whose files do not even tell what it is, so that its destination can go on."""
-        damaged = os.path.join(self.directory, DAMAGED_NAME)
-        try:
-            make_directory(self._filesystem, damaged)
-            target = os.path.join(damaged, f"{name}.{self._now()}")
-            self._filesystem.rename(os.path.join(self._journals, name), target)
-            self._filesystem.fsync_directory(damaged)
-            self._filesystem.fsync_directory(self._journals)
-        except OSError:
-            log.failure("setting {name} aside", name=name)
-            self.unusable[name] = error
-        else:
-            log.error("its files are now in {target}", target=target)
 
     def _check_open(self) -> None:
         if self._timer is None:
             raise SpoolClosedError(f"spool {self.directory} is not open")
-
-    def _release(self) -> None:
-        self._files.close()
-        if self._lock is not None:
-            self._filesystem.close(self._lock)
-            self._lock = None
 
     def _end(self, result: object) -> None:
         if isinstance(result, Failure):
@@ -212,6 +160,16 @@ class Spool:
             deferred.errback(closed)
         if self._closed is not None:
             self._closed.callback(None)
+
+    @property
+    def directory(self) -> str:
+        """The absolute path."""
+        return self._directory.path
+
+    @property
+    def unusable(self) -> dict[str, Exception]:
+        """The journals that could not be opened, and are refused until a restart: directory name -> reason."""
+        return self._directory.unusable
 
     # Destinations
 
@@ -243,12 +201,7 @@ class Spool:
                 f"no room for destination {destination!r}: there are {len(self._queues)} of at most "
                 f"{self.limits.destinations}; wait until one has drained, or raise the limit"
             )
-        name = directory_name(destination)
-        if name in self.unusable:
-            raise JournalUnusableError(f"destination {destination!r}: {self.unusable[name]}; repair {name} and restart")
-        directory = os.path.join(self._journals, name)
-        journal = Journal(directory, destination, self._random(IDENTITY_SIZE), self._files, self.limits, self._now)
-        return Recovered(journal, 0, START, self._now())
+        return self._directory.begin(destination, self._random(IDENTITY_SIZE))
 
     def _add(self, recovered: Recovered) -> Queue:
         queue = Queue(recovered.journal, self, recovered.acknowledged, recovered.position, recovered.oldest_time)

@@ -360,6 +360,8 @@ class EveryOperationTests(SynchronousTestCase):
                 else:
                     break
                 bench.filesystem.heal()
+                segments = [path for path in bench.filesystem.files() if path.endswith(".seg")]
+                self.assertEqual(len(segments), len(stored))
                 self.assertEqual(bench.drain(bench.reopen().queue("a:1")), stored)
             self.assertGreaterEqual(failures, 2)
 
