@@ -5,6 +5,7 @@ What is least used goes first when the bound is met; a channel with requests und
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from lb.client.connection import Channel
 from lb.client.settings import Address
+from lb.model.errors import LBError
 
 ChannelType = TypeVar("ChannelType", bound=Channel[Any])
 
@@ -25,9 +27,12 @@ class Pool(Generic[ChannelType]):
         self._connections = connections
         self._width = width
         self._channels: list[ChannelType] = []  # the most recently used last
+        self._closed = False
 
     def channel(self, address: Address) -> ChannelType:
-        """The channel to use for the next request to `address`."""
+        """The channel to use for the next request to `address`; raises ENOTCONN after `close`."""
+        if self._closed:
+            raise LBError(errno.ENOTCONN, f"{address}: this client is closed")
         there = [channel for channel in self._channels if channel.address == address]
         chosen = min(there, key=lambda channel: channel.outstanding, default=None)
         if chosen is None or (chosen.outstanding and len(there) < self._width):
@@ -47,6 +52,7 @@ class Pool(Generic[ChannelType]):
 
     def close(self) -> Deferred[None]:
         """End all connections; fires when they are gone."""
+        self._closed = True
         channels, self._channels = self._channels, []
 
         def done(results: list[None]) -> None:

@@ -7,7 +7,6 @@ from typing import Final
 
 from lb.client.documents import clean
 from lb.model.errors import Code, LBError, text_of
-from lb.security.credentials import CredentialError
 
 #: What may help, by error number.
 _ADVICE: Final[dict[int, str]] = {
@@ -27,6 +26,8 @@ _ADVICE: Final[dict[int, str]] = {
 
 def message_of(error: Exception) -> str | None:
     """The line for a failure of the world; None for a mistake of the program."""
+    from lb.security.credentials import CredentialError  # loaded only where something failed: it takes its time
+
     if isinstance(error, LBError):
         advice = _ADVICE.get(error.code)
         parts = [text_of(error.code), error.description, advice]
