@@ -52,6 +52,7 @@ class _PeerProtocol(Protocol):
         self.read = peer.make_reader()
         self.queue: list[Any] = []
         self.answered = 0
+        self.version = ""
 
     def connectionMade(self) -> None:
         self.peer.connections.append(self)
@@ -60,6 +61,7 @@ class _PeerProtocol(Protocol):
         self.connected = 0
 
     def dataReceived(self, data: bytes) -> None:
+        self.version = self.transport.getHandle().get_protocol_version_name()
         self.queue += self.read(data)
         if not self.peer.alpn and len(self.queue) > 1:
             self.peer.early += 1

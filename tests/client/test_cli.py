@@ -336,6 +336,9 @@ class CommandTests(TestCase):
         (document,) = outcome.json
         self.assertEqual((outcome.code, document["state"], document["jobId"]), (0, "Submitted", job))
         self.assertEqual((document["jobtype"], document["user_tags"]), ("Simple", {"colour": "blue"}))
+        await self.lb("log", "Match", "-j", job, "-s", "WorkloadManager", "--dest_id", "ce1")
+        parent = (await self.lb("register", "--json", "--type", "dag", "--subjobs", "1")).json["jobId"]
+        self.assertEqual((await self.lb("status", parent, "--flags", "history")).code, 0)
         self.assertRegex(document["stateEnterTimes"]["Submitted"], r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000000Z\Z")
 
     async def test_events(self) -> None:
@@ -371,6 +374,20 @@ class CommandTests(TestCase):
             document = (await self.lb("replay", files[0], "--json", "--copies", "2")).json
         self.assertEqual((document["registered"], document["logged"], document["complete"]), (2, 38, True))
         self.assertEqual([state["state"] for state in document["states"]], ["Cleared", "Cleared"])
+
+    async def test_replay_on_a_terminal(self) -> None:
+        """On a terminal a bar shows the stages, on standard error only; --no-progress leaves it out."""
+        stderr = io.StringIO()
+        stderr.isatty = lambda: True  # type: ignore[method-assign]
+        file = self.file(b"\n".join([registration(), line("Running", NODE="a")]))
+        for options, shown in ((["--no-progress"], False), ([], True)):
+            stdout = io.StringIO()
+            code = await deferToThread(
+                main, ["replay", file, *options], stdout=stdout, stderr=stderr, environ=self.server.environ
+            )
+            self.assertEqual(code, 0)
+            self.assertEqual("register" in stderr.getvalue(), shown)
+            self.assertIn("1 jobs registered, 1 events logged", stdout.getvalue())
 
     async def test_replay_incomplete(self) -> None:
         """P5: unreadable and refused lines are reported one by one, and the exit code tells."""

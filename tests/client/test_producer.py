@@ -242,14 +242,18 @@ class NetworkTests(TestCase):
         self.assertLessEqual(most, 3)
 
     async def test_idle_connection_closed(self) -> None:
-        """A C logger that closed the idle connection is simply connected again."""
-        peer = peers.logger_peer(reactor)
-        producer = await self.make(peer)
-        for event in self.events(3):
-            await producer.log(event)
-            peer.hang_up()
-        self.assertEqual(len(peer.connections), 3)
-        self.assertEqual(self.numbers(peer), [0, 1, 2])
+        """A logger that closed the idle connection is connected again; only one of ours is offered TLS 1.3."""
+        for ours, versions in (
+            (False, ["TLSv1.2", "TLSv1.2", "TLSv1.2"]),
+            (True, ["TLSv1.2", "TLSv1.3", "TLSv1.3"]),
+        ):
+            peer = peers.logger_peer(reactor, ours=ours)
+            producer = await self.make(peer)
+            for event in self.events(3):
+                await producer.log(event)
+                peer.hang_up()
+            self.assertEqual([connection.version for connection in peer.connections], versions)
+            self.assertEqual(self.numbers(peer), [0, 1, 2])
 
     async def test_refused_lines(self) -> None:
         """P5: a refused line does not stop the others; who asked is told which, and why."""
