@@ -68,6 +68,8 @@ COMPARED = (
     (ANY.lower(), ANY, -1),
     (ANY.replace("UI=000001", "UI=" + LONG), ANY, -1),
     (ANY.replace("UI=000001", "UI=\u0661"), ANY, -1),
+    (ANY.replace("LBS=000009", "LBS=9999999999999999999"), ANY, -1),
+    (ANY.replace("LBS=000009", "LBS=999999999999999999"), ANY, 1),
 )
 
 CONDOR = (
