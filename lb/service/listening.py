@@ -65,8 +65,11 @@ class Readiness(Service):
 
     def startService(self) -> None:
         super().startService()
-        sys.stderr.write(self._line() + "\n")
-        sys.stderr.flush()
+        # twistd puts its log in place of sys.stderr; this line is for whoever started the daemon.
+        stream = sys.__stderr__
+        if stream is not None:
+            stream.write(self._line() + "\n")
+            stream.flush()
         notify(self._environ, "READY=1")
 
 
