@@ -78,10 +78,10 @@ def free_port() -> int:
             return port
 
 
-def connect(port: int, pki: Path) -> ssl.SSLSocket:
-    """A TLS connection with the user certificate of a development PKI."""
+def connect(port: int, pki: Path, name: str = "user") -> ssl.SSLSocket:
+    """A TLS connection with a user certificate of a development PKI."""
     context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
-    context.load_cert_chain(pki / "user.pem", pki / "user.key")
+    context.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
     return context.wrap_socket(socket.create_connection(("localhost", port), PATIENCE), server_hostname="localhost")
 
 
