@@ -104,7 +104,7 @@ class Whole(TestCase):
 
         service = compose(chosen, real)
         said = io.StringIO()
-        with mock.patch("sys.stderr", said):
+        with mock.patch("sys.__stderr__", said):
             service.startService()
         self.addCleanup(service.stopService)
         ready = said.getvalue()
