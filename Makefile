@@ -1,7 +1,8 @@
 # Everything a stranger calls. Each target does its own set-up, once.
 #   make run [ONCE=1] [BROKER=url] [STATE=dir]   both services, sample jobs, their states
 #   make test [T=tests.wire]                     set-up, checks and all tests; or a part of the tests
-#   make check | coverage | bench | debs | venv | clean
+#   make bench [ROWS="lock-step,one job"]        the table of docs/performance.md, or some of its rows
+#   make check | coverage | debs | venv | clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,7 +36,7 @@ coverage: venv
 	@$(PY) -m coverage run -m tests.run $(T) && $(PY) -m coverage combine --quiet && $(PY) -m coverage report
 
 bench: venv
-	@$(PY) -m bench
+	@$(PY) -m bench $(if $(ROWS),"$(ROWS)")
 
 debs:
 	@$(PYTHON) -m tests.peers.debs

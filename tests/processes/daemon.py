@@ -51,12 +51,11 @@ class Daemon:
             assert process.stderr is not None
             process.stderr.close()
 
-    def usage(self) -> str:
-        """CPU seconds and memory that it has used so far."""
+    @property
+    def pid(self) -> int:
+        """Its process id while it runs."""
         assert self._process is not None
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        return f"{seconds:.1f} s CPU, {int(fields[21]) * os.sysconf('SC_PAGE_SIZE') >> 20} MB"
+        return self._process.pid
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)
