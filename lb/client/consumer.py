@@ -6,7 +6,7 @@ Errors that come inside an answer are raised like all others; a cut answer keeps
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
@@ -39,14 +39,43 @@ class CutAnswerError(LBError):
         self.results = results
 
 
-class Consumer:
-    """Asks as one identity."""
+class Carrier(Protocol):
+    """A way for query documents to servers, as one identity."""
+
+    async def ask(self, server: Address, path: str, document: bytes) -> bytes:
+        """The document that answers another one, sent to a path of the query protocol; raises `LBError`."""
+
+    async def close(self) -> None:
+        """End all connections; what is outstanding fails."""
+
+
+class HTTPCarrier:
+    """The way of C clients: a POST to the path."""
 
     def __init__(self, dialer: Dialer, clock: IReactorTime, settings: Settings) -> None:
-        self.settings = settings
+        self._timeout = settings.query_timeout
         self._servers: Pool[HTTPConnection] = Pool(
             lambda address: HTTPConnection(address, dialer, clock), connections=settings.connections, width=_WIDTH
         )
+
+    async def ask(self, server: Address, path: str, document: bytes) -> bytes:
+        message = http.request("POST", path, document)
+        response = await self._servers.channel(server).send(message, self._timeout)
+        error = http_status.failure(response.status, response.reason, response.body)
+        if error is not None:
+            raise LBError(error.code, f"{server}: {error.description}")
+        return response.body
+
+    async def close(self) -> None:
+        await self._servers.close()
+
+
+class Consumer:
+    """Asks over a carrier."""
+
+    def __init__(self, carrier: Carrier, settings: Settings) -> None:
+        self.settings = settings
+        self._carrier = carrier
 
     async def status(self, jobid: JobId, flags: Flag = FULL) -> JobStatus:
         """The state of a job; raises ENOENT, EPERM (not yours to read), EIDRM (purged)."""
@@ -64,7 +93,8 @@ class Consumer:
         else:
             limited = query.log_of_job(asked, level)
             server = server or self.server_of(asked)
-        body = await self._post(server or self.settings.query_server, "/queryEvents", requests.write_events(limited))
+        document = requests.write_events(limited)
+        body = await self._carrier.ask(server or self.settings.query_server, "/queryEvents", document)
         answer = results.read_events(body)
         if answer.error is not None:
             raise CutAnswerError(answer.error, answer.events) if answer.events else answer.error
@@ -89,7 +119,7 @@ class Consumer:
 
     async def close(self) -> None:
         """End all connections; what is outstanding fails."""
-        await self._servers.close()
+        await self._carrier.close()
 
     def server_of(self, jobid: JobId) -> Address:
         """Whom to ask about a job."""
@@ -106,16 +136,8 @@ class Consumer:
         )
 
     async def _jobs(self, server: Address, asked: Query) -> list[results.Job]:
-        answer = results.read_jobs(await self._post(server, "/queryJobs", requests.write_jobs(asked)))
+        answer = results.read_jobs(await self._carrier.ask(server, "/queryJobs", requests.write_jobs(asked)))
         if answer.error is not None:
             states = [job.status for job in answer.jobs if job.status is not None]
             raise CutAnswerError(answer.error, states) if states else answer.error
         return answer.jobs
-
-    async def _post(self, server: Address, path: str, document: bytes) -> bytes:
-        message = http.request("POST", path, document)
-        response = await self._servers.channel(server).send(message, self.settings.query_timeout)
-        error = http_status.failure(response.status, response.reason, response.body)
-        if error is not None:
-            raise LBError(error.code, f"{server}: {error.description}")
-        return response.body

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from lb.client.consumer import Consumer
+from lb.client.consumer import Consumer, HTTPCarrier
 from lb.client.dialer import TLSDialer
 from lb.client.producer import Producer
 from lb.client.settings import Settings, find_settings
@@ -66,7 +66,7 @@ class Session:
         self.identity = normalise(slash_form(end_entity([pair.certificate, *pair.chain])))
         dialer = TLSDialer(reactor, EndpointCredentials(trust.credential, trust.authorities, reactor, now=now))
         self.producer = Producer(dialer, reactor, settings, self.identity, now=now)
-        self.consumer = Consumer(dialer, reactor, settings)
+        self.consumer = Consumer(HTTPCarrier(dialer, reactor, settings), settings)
 
     async def close(self) -> None:
         """End all connections."""

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from lb.client.consumer import Consumer, CutAnswerError
+from lb.client.consumer import Consumer, CutAnswerError, HTTPCarrier
 from lb.client.dialer import TLSDialer
 from lb.client.settings import Address, Settings
 from lb.model import jobid, query
@@ -38,7 +38,8 @@ class DocumentTests(SynchronousTestCase):
         self.consumer = self.make()
 
     def make(self, **settings: Any) -> Consumer:
-        return Consumer(self.dialer, self.clock, Settings(**settings))
+        chosen = Settings(**settings)
+        return Consumer(HTTPCarrier(self.dialer, self.clock, chosen), chosen)
 
     def ask(self, coroutine: Coroutine[Deferred[Any], Any, Any], answer: bytes) -> tuple[bytes, Deferred[Any]]:
         """Send one question and its answer; returns what was sent and the outcome."""
@@ -143,7 +144,7 @@ class NetworkTests(TestCase):
         body = received("03-job_status").partition(b"\r\n\r\n")[2]
         peer = peers.query_peer(reactor, lambda request: http.response(200, body))
         credentials = EndpointCredentials(found.credential, found.authorities, reactor)
-        consumer = Consumer(TLSDialer(reactor, credentials), reactor, Settings())
+        consumer = Consumer(HTTPCarrier(TLSDialer(reactor, credentials), reactor, Settings()), Settings())
         job = jobid.create(str(peer.address))
         try:
             for _ in range(3):
