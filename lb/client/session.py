@@ -22,8 +22,8 @@ from lb.security.credentials import Credential, Surroundings, for_client, load, 
 from lb.security.identity import end_entity
 from lb.security.names import normalise, slash_form
 from lb.security.pki import DevelopmentPKI
+from lb.security.state_directory import state_directory
 from lb.security.tls import EndpointCredentials
-from lb.service.options import state_directory
 
 
 class Trust(NamedTuple):

@@ -19,14 +19,8 @@ from lb.security import pki
 from lb.security.credentials import Credential, CredentialError, Surroundings, for_daemon, load, trust_directory
 from lb.security.identity import end_entity
 from lb.security.names import slash_form
+from lb.security.state_directory import state_directory
 from lb.security.tls import EndpointCredentials
-
-
-def state_directory(environ: Mapping[str, str], home: Path, uid: int) -> Path:
-    """Where a daemon or client of this account keeps its state when nothing else is said."""
-    if named := environ.get("LB_STATE_DIR"):
-        return Path(named)
-    return Path("/var/lib/lb") if uid == 0 else home / ".local/state/lb"
 
 
 class DaemonOptions(usage.Options):

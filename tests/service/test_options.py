@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from lb.service.options import DaemonOptions, state_directory
+from lb.service.options import DaemonOptions
 
 
 class Options(SynchronousTestCase):
@@ -40,10 +40,3 @@ class Options(SynchronousTestCase):
         ):
             error = self.assertRaises(usage.UsageError, self._options, *arguments, file=file)
             self.assertIn(text, str(error))
-
-    def test_state_directory(self) -> None:
-        """The environment, then the customary places of root and of others."""
-        home = Path("/home/x")
-        self.assertEqual(state_directory({"LB_STATE_DIR": "/s"}, home, 0), Path("/s"))
-        self.assertEqual(state_directory({}, home, 0), Path("/var/lib/lb"))
-        self.assertEqual(state_directory({}, home, 5), home / ".local/state/lb")

@@ -24,7 +24,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
         parser.error("issue needs a NAME" if given.action == "issue" else "init takes no NAME")
 
     from lb.security import pki
-    from lb.service.options import state_directory
+    from lb.security.state_directory import state_directory
 
     state = given.state_dir or state_directory(around.environ, Path.home(), os.getuid())
     directory = state / "pki"
