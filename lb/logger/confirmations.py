@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import errno
 from functools import partial
-from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from lb.model.errors import Code
 from lb.wire import il
-
-#: Seconds that a producer waits for the server by default.
-PATIENCE: Final = 120.0
 
 _Place = tuple[str, int]
 
@@ -33,7 +29,8 @@ def confirmed(reply: il.Reply) -> int:
 class Confirmations:
     """Who waits for which record, by destination and number."""
 
-    def __init__(self, clock: IReactorTime, patience: float = PATIENCE) -> None:
+    def __init__(self, clock: IReactorTime, patience: float) -> None:
+        """`patience`: seconds that a producer waits."""
         self._clock = clock
         self._patience = patience
         self._waiting: dict[_Place, tuple[Deferred[int], IDelayedCall]] = {}

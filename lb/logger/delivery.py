@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
@@ -16,21 +15,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lb.logger.confirmations import Confirmations
+from lb.logger.limits import DeliveryLimits
 from lb.logger.link import Link, LinkFactory
 from lb.spool.queue import Queue
 from lb.spool.segment import Record
 from lb.wire import il
-
-#: What may be without a reply towards a server that pipelines.
-WINDOW_RECORDS: Final = 2_000
-WINDOW_BYTES: Final = 4 << 20
-#: Seconds without a reply after which a connection is given up, and without work after which it is closed.
-PATIENCE: Final = 60.0
-#: A slow line earns this many bytes a second of further patience.
-SLOWEST: Final = 100_000
-#: Pauses after failures, seconds: the first, and the longest.
-FIRST_PAUSE: Final = 1.0
-LONGEST_PAUSE: Final = 60.0
 
 
 class Delivery:
@@ -45,12 +34,14 @@ class Delivery:
         confirmations: Confirmations,
         clock: IReactorTime,
         random: Callable[[], float],
+        limits: DeliveryLimits = DeliveryLimits(),  # noqa: B008  # immutable
     ) -> None:
         self._queue = queue
         self._endpoint = endpoint
         self._confirmations = confirmations
         self._clock = clock
         self._random = random
+        self._limits = limits
         self._connecting: Deferred[object] | None = None
         self._link: Link | None = None
         self._usable = False
@@ -101,7 +92,7 @@ class Delivery:
     # The connection
 
     def _connect(self) -> None:
-        self._connecting = maybeDeferred(lambda: self._endpoint().connect(LinkFactory(self)))
+        self._connecting = maybeDeferred(lambda: self._endpoint().connect(LinkFactory(self, self._limits.reply_bytes)))
         # Not in one expression: it may have fired already, and then what it calls clears the attribute.
         self._connecting.addCallbacks(self._connected, self._unreachable)
 
@@ -116,7 +107,7 @@ class Delivery:
     def _attach(self, link: Link) -> None:
         self._link = link
         self._succeeded = False
-        self._rest(PATIENCE)
+        self._rest(self._patience)
 
     def _unreachable(self, failure: Failure) -> None:
         self._connecting = None
@@ -132,7 +123,7 @@ class Delivery:
             self._attach(link)
         if link is self._link:
             self._usable = True
-            self._rest(PATIENCE)
+            self._rest(self._patience)
             self._pump()
 
     def lost(self, link: Link, reason: str) -> None:
@@ -166,9 +157,10 @@ class Delivery:
     def _back_off(self, reason: str) -> None:
         if self._stopped or self._pause is not None:
             return
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
+        first = self._limits.first_pause
+        longest = min(self._limits.longest_pause, first * 2.0 ** min(self._failures, 30))
         self._failures += 1
-        pause = max(FIRST_PAUSE, longest * (0.5 + self._random() / 2))
+        pause = max(first, longest * (0.5 + self._random() / 2))
         self._log.warn(
             "{destination}: {reason}; next try in {pause:.0f} s, {pending} events wait",
             destination=self._queue.destination,
@@ -181,6 +173,11 @@ class Delivery:
     def _resume(self) -> None:
         self._pause = None
         self.wake()
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that the server has for its next reply; a slow line earns more by what is on its way."""
+        return self._limits.patience + self._sent_bytes / self._limits.slowest
 
     def _rest(self, seconds: float) -> None:
         if self._watch is None:
@@ -197,7 +194,7 @@ class Delivery:
                 link.transport.loseConnection()
             self.wake()
         else:
-            self._fail(f"no reply within {PATIENCE:.0f} s")
+            self._fail(f"no reply within {self._limits.patience:.0f} s")
 
     # Records
 
@@ -206,12 +203,12 @@ class Delivery:
         link = self._link
         if link is None or not self._usable:
             return
-        window = WINDOW_RECORDS if link.pipelining else 1
+        window = self._limits.window_records if link.pipelining else 1
         idle = not self._sent
         frames = []
         while self._read and len(self._sent) < window:
             size = len(self._read[0].payload)
-            if self._sent and self._sent_bytes + size > WINDOW_BYTES:
+            if self._sent and self._sent_bytes + size > self._limits.window_bytes:
                 break
             record = self._read.popleft()
             self._sent.append(record)
@@ -219,11 +216,12 @@ class Delivery:
             frames.append(il.frame(record.payload))
         if frames:
             if idle:
-                self._rest(PATIENCE + self._sent_bytes / SLOWEST)
+                self._rest(self._patience)
             link.transport.write(b"".join(frames))
         if not self._read and not self._reading and self._queue.readable:
             self._reading = True
-            self._queue.read(WINDOW_RECORDS, WINDOW_BYTES).addCallbacks(self._fetched, self._unread)
+            fetched = self._queue.read(self._limits.window_records, self._limits.window_bytes)
+            fetched.addCallbacks(self._fetched, self._unread)
 
     def _fetched(self, records: list[Record]) -> None:
         self._reading = False
@@ -268,7 +266,7 @@ class Delivery:
             return
         self._succeeded = True
         self._failures = 0
-        self._rest(PATIENCE + self._sent_bytes / SLOWEST)
+        self._rest(self._patience)
         self._pump()
 
     def _acknowledge(self, number: int) -> None:

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from lb.logger.confirmations import Confirmations
 from lb.logger.delivery import Delivery
+from lb.logger.limits import DeliveryLimits
 from lb.spool.queue import Queue
 from lb.spool.spool import Spool
 
@@ -27,12 +28,14 @@ class Forwarder(Service):
         confirmations: Confirmations,
         clock: IReactorTime,
         random: Callable[[], float],
+        limits: DeliveryLimits = DeliveryLimits(),  # noqa: B008  # immutable
     ) -> None:
         self._spool = spool
         self._endpoint = endpoint
         self._confirmations = confirmations
         self._clock = clock
         self._random = random
+        self._limits = limits
         self._deliveries: dict[str, Delivery] = {}
 
     def startService(self) -> None:
@@ -59,7 +62,14 @@ class Forwarder(Service):
         if not self.running:
             return
         destination = queue.destination
-        delivery = Delivery(queue, lambda: self._endpoint(destination), self._confirmations, self._clock, self._random)
+        delivery = Delivery(
+            queue,
+            lambda: self._endpoint(destination),
+            self._confirmations,
+            self._clock,
+            self._random,
+            self._limits,
+        )
         self._deliveries[destination] = delivery
         delivery.start()
 

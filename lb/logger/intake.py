@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lb.logger.confirmations import Confirmations
+from lb.logger.limits import AnswerLimits
 from lb.model.errors import Code, LBError
 from lb.spool.errors import (
     BadDestinationError,
@@ -31,9 +32,6 @@ from lb.wire import ulm
 
 #: Flags of events whose producer waits until the server has them (wire-logging.md §2.1).
 PRIORITY: Final = 3
-#: Seconds a flush may take: when it does not say, and at most.
-FLUSH_TIMEOUT: Final = 120.0
-MAX_FLUSH_TIMEOUT: Final = 600.0
 
 #: Answers for what the spool refuses.
 _REFUSALS: Final[dict[type[BaseException], int]] = {
@@ -58,6 +56,7 @@ class Intake:
         receipt: int,
         forward: str | None = None,
         hasten: Callable[[str], None] = lambda destination: None,
+        limits: AnswerLimits = AnswerLimits(),  # noqa: B008  # immutable
     ) -> None:
         """`forward` (HOST:PORT) replaces the servers of all job ids; `hasten` ends the pause of a destination."""
         self._spool = spool
@@ -66,6 +65,7 @@ class Intake:
         self._receipt = receipt
         self._forward = forward
         self._hasten = hasten
+        self._limits = limits
 
     def take(self, lines: list[bytes], user: str) -> Deferred[list[int]]:
         """Take lines of an authenticated user; fires with their answers, in order."""
@@ -139,7 +139,12 @@ class Intake:
         for queue in queues:
             if not queue.drained:
                 self._hasten(queue.destination)
-        return self._flushed(waits, _bounded(command.timeout))
+        return self._flushed(waits, self._bounded(command.timeout))
+
+    def _bounded(self, timeout: float | None) -> float:
+        if timeout is None or math.isnan(timeout):
+            return self._limits.flush
+        return min(max(timeout, 0.0), self._limits.longest_flush)
 
     def _flushed(self, waits: list[Deferred[None]], timeout: float) -> Deferred[int]:
         done: Deferred[int] = Deferred()
@@ -158,9 +163,3 @@ def _refused(error: BaseException) -> int:
     if isinstance(error, OSError):
         return error.errno or errno.EIO
     return _REFUSALS.get(type(error), errno.EIO)
-
-
-def _bounded(timeout: float | None) -> float:
-    if timeout is None or math.isnan(timeout):
-        return FLUSH_TIMEOUT
-    return min(max(timeout, 0.0), MAX_FLUSH_TIMEOUT)

@@ -5,7 +5,7 @@ It decides nothing; whoever opened it is told when it may be used, what came, an
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet.interfaces import IHandshakeListener
@@ -15,9 +15,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lb.wire import il
-
-#: Longest reply taken, bytes.
-MAX_REPLY: Final = 65_536
 
 
 class Owner(Interface):
@@ -39,10 +36,11 @@ class Link(Protocol):
 
     transport: Any
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, max_reply: int) -> None:
+        """`max_reply`: longest reply taken, bytes."""
         self.pipelining = False
         self._owner = owner
-        self._frames = il.FrameReader(MAX_REPLY)
+        self._frames = il.FrameReader(max_reply)
         self._begun = False
 
     def connectionMade(self) -> None:
@@ -77,8 +75,9 @@ class LinkFactory(Factory):
 
     noisy = False
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, max_reply: int) -> None:
         self._owner = owner
+        self._max_reply = max_reply
 
     def buildProtocol(self, addr: object) -> Link:
-        return Link(self._owner)
+        return Link(self._owner, self._max_reply)

@@ -17,6 +17,7 @@ from twisted.python import usage
 from lb.logger.confirmations import Confirmations
 from lb.logger.forwarder import Forwarder
 from lb.logger.intake import Intake
+from lb.logger.limits import AnswerLimits, DeliveryLimits
 from lb.logger.receiver import ProducerPort
 from lb.model.errors import LBError
 from lb.model.jobid import split_server
@@ -26,13 +27,12 @@ from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.options import DaemonOptions
 from lb.spool.errors import SpoolError
+from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
 from lb.wire import dglog, il
 
 #: A server's store port is this much above its main port (spec: wire-logging.md §1.1).
 STORE_OFFSET: Final = 1
-#: Seconds to reach a server.
-_CONNECT: Final = 30.0
 #: Seconds after which a thread gives up the interpreter's lock to one that waits, the spool's writer above all.
 _SWITCH_INTERVAL: Final = 0.0005
 
@@ -47,6 +47,7 @@ class Options(DaemonOptions):
         ["forward", None, None, "HOST:PORT of the server that gets all events (default: that of the job id)"],
     ]
     option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9002"}
+    bounds: ClassVar[tuple[type, ...]] = (Limits, DeliveryLimits, AnswerLimits, SpoolLimits)
 
     @property
     def forward(self) -> str | None:
@@ -73,16 +74,26 @@ def compose(options: Options, reactor: Any) -> MultiService:
     """The logger on a reactor; raises `usage.UsageError` for what cannot be used."""
     forward = options.forward
     credentials = options.credentials(reactor)
-    limits = Limits()
+    limits, answering = options.limits(Limits), options.limits(AnswerLimits)
+    delivering = options.limits(DeliveryLimits)
     directory = str(options.state / "spool")
-    spool = Spool.threaded(directory, reactor, reactor.callFromThread)
+    spool = Spool.threaded(directory, reactor, reactor.callFromThread, options.limits(SpoolLimits))
     try:
         spool.open()
     except (OSError, SpoolError) as error:
         raise usage.UsageError(f"spool {directory}: {error}") from None
-    confirmations = Confirmations(reactor)
-    forwarder = Forwarder(spool, servers(credentials, reactor), confirmations, reactor, random.random)
-    intake = Intake(spool, confirmations, reactor, receipt=os.getpid() * 1000, forward=forward, hasten=forwarder.hasten)
+    confirmations = Confirmations(reactor, answering.confirmation)
+    reach = servers(credentials, reactor, delivering.connect)
+    forwarder = Forwarder(spool, reach, confirmations, reactor, random.random, delivering)
+    intake = Intake(
+        spool,
+        confirmations,
+        reactor,
+        receipt=os.getpid() * 1000,
+        forward=forward,
+        hasten=forwarder.hasten,
+        limits=answering,
+    )
 
     def when_ready(resume: Callable[[], None]) -> None:
         spool.when_ready().addCallbacks(lambda _: resume(), lambda _: None)
@@ -105,15 +116,15 @@ def compose(options: Options, reactor: Any) -> MultiService:
     return service
 
 
-def servers(credentials: EndpointCredentials, reactor: Any) -> Callable[[str], IStreamClientEndpoint]:
-    """How the store port of a destination (HOST:PORT of its main port) is reached."""
+def servers(credentials: EndpointCredentials, reactor: Any, timeout: float) -> Callable[[str], IStreamClientEndpoint]:
+    """How the store port of a destination (HOST:PORT of its main port) is reached; `timeout`: seconds to do so."""
 
     def endpoint(destination: str) -> IStreamClientEndpoint:
         host, port = split_server(destination)
         host = host.strip("[]")
         creator = credentials.client(host, alpn=[il.ALPN])
         reached: IStreamClientEndpoint = wrapClientTLS(
-            creator, HostnameEndpoint(reactor, host, port + STORE_OFFSET, timeout=_CONNECT)
+            creator, HostnameEndpoint(reactor, host, port + STORE_OFFSET, timeout=timeout)
         )
         return reached
 

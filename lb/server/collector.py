@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lb.server.ingest import Submission
+from lb.server.limits import ServerLimits
 from lb.wire.il import Reply
-
-#: Events and bytes of one transaction: long enough to share the fsync, short enough for a prompt answer.
-BATCH_EVENTS: Final = 2_000
-BATCH_BYTES: Final = 8 << 20
-#: Bytes of lines that wait for the writer; beyond it connections pause.
-MAX_WAITING: Final = 64 << 20
 
 Ingesting = Callable[[list[Submission]], list[Reply]]
 
@@ -35,13 +29,12 @@ class Collector:
         self,
         ingest: Ingesting,
         in_thread: Callable[[Ingesting, list[Submission]], Deferred[list[Reply]]],
-        *,
-        max_waiting: int = MAX_WAITING,
+        limits: ServerLimits = ServerLimits(),  # noqa: B008  # immutable
     ) -> None:
         """`in_thread(function, argument)` runs a call in the writing thread and returns its result later."""
         self._ingest = ingest
         self._in_thread = in_thread
-        self._max_waiting = max_waiting
+        self._limits = limits
         self._waiting: deque[tuple[list[Submission], int, Deferred[list[Reply]]]] = deque()
         self._bytes = 0
         self._busy = False
@@ -62,7 +55,7 @@ class Collector:
     @property
     def congested(self) -> bool:
         """Whether more waits than should; whoever brings events has to pause then."""
-        return self._bytes > self._max_waiting
+        return self._bytes > self._limits.waiting_bytes
 
     def when_ready(self, resume: Callable[[], None]) -> None:
         """Call `resume` once when the congestion is over."""
@@ -81,7 +74,9 @@ class Collector:
         chunks: list[tuple[int, Deferred[list[Reply]]]] = []
         batch: list[Submission] = []
         size = 0
-        while self._waiting and len(batch) < BATCH_EVENTS and size < BATCH_BYTES:
+        limits = self._limits
+        # Long enough to share the fsync, short enough for a prompt answer.
+        while self._waiting and len(batch) < limits.batch_events and size < limits.batch_bytes:
             submissions, chunk_size, answered = self._waiting.popleft()
             batch += submissions
             size += chunk_size

@@ -24,16 +24,14 @@ from lb.model.errors import LBError
 from lb.model.query import Flag, Query
 from lb.model.status import JobStatus
 from lb.security.identity import ANONYMOUS, Identity, identity_of
+from lb.server.limits import QueryLimits
 from lb.server.lookup import Answer, EventsAnswer
 from lb.server.query import Questions
-from lb.service.bounds import Limits
 from lb.wire import http
 from lb.wire.http_status import Operation, status_of
 from lb.wire.lbxml import requests, results
 from lb.wire.lbxml import status as status_document
 
-#: Requests of one connection that wait for their answer; C clients send one at a time.
-_WINDOW: Final = 64
 _INTERNAL: Final = LBError(errno.EIO, "internal error of the server")
 
 
@@ -152,11 +150,13 @@ class QueryConnection(Protocol):
     transport: Any
     factory: QueryFactory
 
-    def __init__(self, port: QueryPort, site: IProtocolFactory, limits: Limits) -> None:
+    def __init__(self, port: QueryPort, site: IProtocolFactory, limits: QueryLimits) -> None:
         self._port = port
         self._site = site
         self._limits = limits
-        self._reader = http.RequestReader(hand_over=lambda request: not request.protocol_mode)
+        self._reader = http.RequestReader(
+            max_body=limits.request_bytes, hand_over=lambda request: not request.protocol_mode
+        )
         self._web: Any = None
         self._peer: Identity | None = None
         self._requests: deque[http.Request] = deque()
@@ -193,7 +193,7 @@ class QueryConnection(Protocol):
         self._requests += self._reader.feed(data)
         if not self._reader.idle:
             self.deadline = self.factory.clock.seconds() + self._limits.message
-        if len(self._requests) > _WINDOW:
+        if len(self._requests) > self._limits.window_requests:
             self.transport.pauseProducing()
         self._next()
 
@@ -218,7 +218,7 @@ class QueryConnection(Protocol):
             self.transport.write(response)
             if self._reader.idle:
                 self._rest()
-            if len(self._requests) == _WINDOW:
+            if len(self._requests) == self._limits.window_requests:
                 self.transport.resumeProducing()
             self._next()
 
@@ -241,7 +241,7 @@ class QueryFactory(Factory):
 
     noisy = False
 
-    def __init__(self, port: QueryPort, site: IProtocolFactory, clock: IReactorTime, limits: Limits) -> None:
+    def __init__(self, port: QueryPort, site: IProtocolFactory, clock: IReactorTime, limits: QueryLimits) -> None:
         self.clock = clock
         self._port = port
         self._site = site

@@ -16,11 +16,13 @@ from twisted.python import usage
 from lb.security.policy import Action, Policy, PolicyError, load
 from lb.server.collector import Collector
 from lb.server.ingest import Ingest
+from lb.server.jobcache import JobCache
+from lb.server.limits import QueryLimits, ServerLimits
+from lb.server.lookup import Limits as AnswerLimits
 from lb.server.lookup import Lookup
 from lb.server.query import Questions
 from lb.server.queryport import QueryFactory, QueryPort
 from lb.server.storeport import StorePort
-from lb.service.bounds import Limits
 from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.options import DaemonOptions
@@ -50,6 +52,7 @@ class Options(DaemonOptions):
     ]
     optFlags: ClassVar[list[list[Any]]] = [["grey-jobs", None, "accept events of jobs that are not registered yet"]]
     option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9000"}
+    bounds: ClassVar[tuple[type, ...]] = (QueryLimits, ServerLimits)
 
     @property
     def database(self) -> Path:
@@ -100,16 +103,24 @@ def compose(options: Options, reactor: Any) -> MultiService:
     """The server on a reactor; raises `usage.UsageError` for what cannot be used."""
     credentials = options.credentials(reactor)
     policy = options.read_policy().permitting(options.own_name, Action.READ_ALL, Action.PURGE)
-    limits = Limits()
+    limits, storing = options.limits(QueryLimits), options.limits(ServerLimits)
     try:
         store = SQLiteStore(options.database)
         writer, reader = store.writer(), store.reader()
     except StoreError as error:
         raise usage.UsageError(f"--database: {error}") from None
     writing, reading = Worker(reactor, "lb-writer"), Worker(reactor, "lb-reader")
-    ingest = Ingest(writer, lambda: policy, reactor.seconds, grey_jobs=bool(options["grey-jobs"]))
-    collector = Collector(ingest, writing.call)
-    questions = Questions(reading, Lookup(reader, lambda: policy, store.salt))
+    ingest = Ingest(
+        writer,
+        lambda: policy,
+        reactor.seconds,
+        grey_jobs=bool(options["grey-jobs"]),
+        max_subjobs=storing.subjobs,
+        cache=JobCache(storing.cached_jobs, storing.cached_text),
+    )
+    collector = Collector(ingest, writing.call, storing)
+    answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
+    questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
     pages = site(questions, reactor)
     main = QueryFactory(QueryPort(questions), pages, reactor, limits)
     events = ExchangeFactory(

@@ -7,20 +7,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lb.bound import GIBIBYTE, MEBIBYTE, Unit, bound
+
+#: The most that four bytes of a length field announce.
+_LONGEST = 2 * GIBIBYTE - 1
+
 
 @dataclass(frozen=True)
 class Limits:
-    """Documented bounds of a port; each is an option of the daemons."""
+    """Bounds of a port on which peers send messages; sizes in bytes, times in seconds."""
 
-    connections: int = 2_000  #: at once; the newest is closed beyond it
-    handshake: float = 30.0  #: seconds until TLS must stand
-    idle: float = 600.0  #: seconds without a message; loggers keep connections
-    message: float = 120.0  #: seconds from the first to the last byte of a message, per started megabyte
-    message_bytes: int = 102_400_128  #: one message
-    anonymous_bytes: int = 65_536  #: one message of a peer without a certificate
-    begun_bytes: int = 256 << 20  #: messages that have begun, over all connections
-    window_events: int = 4_096  #: messages of one connection that wait for their answer
-    window_bytes: int = 16 << 20  #: the same in bytes
+    connections: int = bound(
+        "max-connections", 2_000, Unit.COUNT, "connections at once; the newest is closed beyond it"
+    )
+    handshake: float = bound("handshake-timeout", 30.0, Unit.SECONDS, "time until TLS must stand", least=0.1)
+    idle: float = bound(
+        "idle-timeout", 600.0, Unit.SECONDS, "time without a message; loggers keep connections", least=0.1
+    )
+    message: float = bound(
+        "message-timeout",
+        120.0,
+        Unit.SECONDS,
+        "time for a message that has begun, each megabyte earns it again",
+        least=0.1,
+    )
+    message_bytes: int = bound("max-message", 102_400_128, Unit.BYTES, "longest message", least=1_024, most=_LONGEST)
+    anonymous_bytes: int = bound(
+        "max-anonymous-message",
+        65_536,
+        Unit.BYTES,
+        "longest message of a peer without a certificate",
+        least=1_024,
+        most=_LONGEST,
+    )
+    begun_bytes: int = bound(
+        "max-unfinished", 256 * MEBIBYTE, Unit.BYTES, "messages that have begun, over all connections of a port"
+    )
+    window_events: int = bound(
+        "window-events", 4_096, Unit.COUNT, "messages of a connection that wait for their answer"
+    )
+    window_bytes: int = bound(
+        "window-bytes", 16 * MEBIBYTE, Unit.BYTES, "size of the messages of a connection that wait for their answer"
+    )
 
 
 class Budget:

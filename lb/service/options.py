@@ -1,6 +1,7 @@
 """Options of both daemons: the command line over a TOML file over the defaults, and where things are kept.
 
 No option is needed. Every mistake is a `usage.UsageError` that names the option, the file and what would be right.
+Bounds and repeated options are tables: the command line, the file, the checks and the help are made from them.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import os
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
+from lb.bound import Bound, bounds_of
 from lb.security import pki
 from lb.security.credentials import Credential, CredentialError, Surroundings, for_daemon, load, trust_directory
 from lb.security.identity import end_entity
@@ -23,8 +26,33 @@ from lb.security.state_directory import state_directory
 from lb.security.tls import EndpointCredentials
 
 
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """An option that may be given many times; in the file a list, or a table of KEY = "VALUE" when it has a separator.
+
+    Its value is a list of texts, of KEY`separator`VALUE when it came from a table.
+    """
+
+    meaning: str
+    separator: str | None = None
+
+    def read(self, value: object) -> list[str]:
+        """The texts of a value in the file; ValueError with what would be right."""
+        if isinstance(value, str):
+            return [value]
+        if isinstance(value, dict) and self.separator is not None:
+            value = [f"{key}{self.separator}{each}" if isinstance(each, str) else each for key, each in value.items()]
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            table = f" or a table of KEY = {_QUOTED}" if self.separator is not None else ""
+            raise ValueError(f"give a list of texts{table}")
+        return value
+
+
 class DaemonOptions(usage.Options):
-    """Options that `twistd lb` and `twistd lb-logger` share; values not given are None until `postOptions`."""
+    """Options that `twistd lb` and `twistd lb-logger` share; values not given are None until `postOptions`.
+
+    A subclass adds to the tables: `optParameters` and `optFlags` as Twisted has them, `bounds` and `repeated`.
+    """
 
     optParameters: ClassVar[list[list[Any]]] = [
         ["config", None, None, "TOML file with the same names as these options; options win over it"],
@@ -54,23 +82,75 @@ class DaemonOptions(usage.Options):
     option_defaults: ClassVar[Mapping[str, str]] = {"host": "127.0.0.1"}
     #: Options that take a number.
     numbers: ClassVar[frozenset[str]] = frozenset({"port"})
+    #: Dataclasses of bounds (`lb.bound`), each an option; `limits` gives their values.
+    bounds: ClassVar[tuple[type, ...]] = ()
+    #: Options that may be given many times, by name; `self[name]` is a list of texts.
+    repeated: ClassVar[Mapping[str, Repeated]] = {}
     #: Name in our own certificate, once `credentials` has been asked for.
     own_name: str = ""
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        help_texts = {bound.option: bound.help for bound in cls._bounds()}
+        for name, repeated in cls.repeated.items():
+            help_texts[name] = f"{repeated.meaning}; may be repeated"
+            setattr(cls, "opt_" + name.replace("-", "_"), _collecting(name, help_texts[name]))
+        present = {parameter[0] for parameter in cls.optParameters}
+        added = [[name, None, None, text] for name, text in help_texts.items() if name not in present]
+        cls.optParameters = [*cls.optParameters, *added]
+
+    @classmethod
+    def _bounds(cls) -> list[Bound]:
+        return [bound for kind in cls.bounds for bound in bounds_of(kind).values()]
+
+    def limits(self, kind: type[_T]) -> _T:
+        """The bounds of one of the dataclasses in `bounds`, as they were chosen."""
+        return kind(**{name: self[bound.option] for name, bound in bounds_of(kind).items()})
+
     def postOptions(self) -> None:
         """Fill in what the command line left open, from the file and the defaults; check numbers."""
-        known = {parameter[0] for parameter in self.optParameters}
-        for name, value in self._file().items():
-            if name not in known:
-                raise usage.UsageError(f"{self['config']}: unknown option {name}; there are {', '.join(sorted(known))}")
-            if self[name] is None:
-                self[name] = value if isinstance(value, list) else str(value)
+        origins = self._take_file()
         for name, value in self.option_defaults.items():
             if self[name] is None:
                 self[name] = value
+        for name in self.repeated:
+            if self[name] is None:
+                self[name] = []
         for name in self.numbers:
             if self[name] is not None:
-                self[name] = _number(name, self[name])
+                self[name] = _number(origins.get(name, f"--{name} {self[name]}"), self[name])
+        for bound in self._bounds():
+            name = bound.option
+            if self[name] is None:
+                self[name] = bound.default
+                continue
+            try:
+                self[name] = bound.read(self[name])
+            except ValueError as error:
+                raise usage.UsageError(f"{origins.get(name, f'--{name} {self[name]}')}: {error}") from None
+
+    def _take_file(self) -> dict[str, str]:
+        """Take the values of the file that the command line does not replace; where each came from, for errors."""
+        flags = {flag[0] for flag in getattr(self, "optFlags", ())}
+        known = {parameter[0] for parameter in self.optParameters} - {"config"} | flags
+        origins: dict[str, str] = {}
+        for name, value in self._file().items():
+            if name not in known:
+                raise usage.UsageError(f"{self['config']}: unknown option {name}; there are {', '.join(sorted(known))}")
+            origin = f"{self['config']}: {name} = {value}"
+            if name in flags:
+                if not isinstance(value, bool):
+                    raise usage.UsageError(f"{origin}: give true or false")
+                self[name] = int(self[name] or value)
+                continue
+            try:
+                value = self.repeated[name].read(value) if name in self.repeated else _single(value)
+            except ValueError as error:
+                raise usage.UsageError(f"{origin}: {error}") from None
+            if self[name] is None:
+                self[name] = value
+                origins[name] = origin
+        return origins
 
     def _file(self) -> dict[str, Any]:
         if self["config"] is None:
@@ -80,7 +160,7 @@ class DaemonOptions(usage.Options):
                 return tomllib.load(file)
         except OSError as error:
             raise usage.UsageError(f"--config {self['config']}: {error.strerror}") from None
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise usage.UsageError(f"--config {self['config']}: {error}") from None
 
     @property
@@ -119,16 +199,35 @@ class DaemonOptions(usage.Options):
             raise usage.UsageError(str(error)) from None
 
 
+_T = TypeVar("_T")
 _MAX_PORT: Final = 65535
+_QUOTED: Final = '"VALUE"'
 
 
-def _number(name: str, value: Any) -> int:
+def _collecting(name: str, help_text: str) -> Callable[[DaemonOptions, str], None]:
+    """What Twisted calls for each occurrence of a repeated option."""
+
+    def take(self: DaemonOptions, value: str) -> None:
+        self[name] = [*(self[name] or ()), value]
+
+    take.__doc__ = help_text
+    return take
+
+
+def _single(value: object) -> str:
+    """The text of a value that stands alone in the file."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("give one text or number")
+    return str(value)
+
+
+def _number(origin: str, value: Any) -> int:
     try:
         number = int(value)
     except ValueError:
-        raise usage.UsageError(f"--{name} {value}: give a number") from None
+        raise usage.UsageError(f"{origin}: give a number") from None
     if not 0 <= number <= _MAX_PORT:
-        raise usage.UsageError(f"--{name} {value}: give a number from 0 to {_MAX_PORT}")
+        raise usage.UsageError(f"{origin}: give a number from 0 to {_MAX_PORT}")
     return number
 
 

@@ -2,34 +2,42 @@
 
 from dataclasses import dataclass
 
-MEBIBYTE = 1024 * 1024
+from lb.bound import MEBIBYTE, Unit, bound
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one spool; sizes in bytes, times in seconds.
+    """Bounds of one spool; sizes in bytes, times in seconds."""
 
-    `record_bytes`: largest payload.
-    `destinations`: most destinations at once.
-    `destination_bytes`: longest destination name.
-    `waiting_bytes`: what may wait in memory for stable storage before `append` refuses; one chunk may overshoot it.
-    `disk_bytes`: what all segments together may occupy, 0 = as much as there is; the oldest data is what is kept.
-    `open_files`: files held open between uses; beyond it the least recently used are closed.
-    `segment_bytes`: a segment that reached this size is followed by a new one.
-    `trim_bytes`: a fully acknowledged last segment of at least this size is removed at once, not when the queue idles.
-    `cursor_interval`: longest time between an acknowledgement and its cursor on disk.
-    `cursor_records`: ... and the number of acknowledgements that does not wait for it.
-    `idle_time`: an empty destination untouched this long loses its directory.
-    """
-
-    record_bytes: int = 100 * MEBIBYTE
-    destinations: int = 1000
-    destination_bytes: int = 1024
-    waiting_bytes: int = 64 * MEBIBYTE
-    disk_bytes: int = 0
-    open_files: int = 128
-    segment_bytes: int = 64 * MEBIBYTE
-    trim_bytes: int = 4 * MEBIBYTE
-    cursor_interval: float = 1.0
-    cursor_records: int = 10_000
-    idle_time: float = 3600.0
+    record_bytes: int = bound("spool-max-event", 100 * MEBIBYTE, Unit.BYTES, "longest event taken")
+    destinations: int = bound("spool-max-destinations", 1000, Unit.COUNT, "destinations with events at once")
+    destination_bytes: int = bound("spool-max-destination-name", 1024, Unit.BYTES, "longest destination name")
+    waiting_bytes: int = bound(
+        "spool-max-waiting", 64 * MEBIBYTE, Unit.BYTES, "what waits in memory for the disk; one chunk may exceed it"
+    )
+    disk_bytes: int = bound(
+        "spool-max-disk",
+        0,
+        Unit.BYTES,
+        "what the spool may occupy; the oldest events are kept",
+        zero="as much as there is",
+    )
+    open_files: int = bound("spool-open-files", 128, Unit.COUNT, "files held open between uses")
+    segment_bytes: int = bound(
+        "spool-segment-size", 64 * MEBIBYTE, Unit.BYTES, "a segment that reached this is followed by a new one"
+    )
+    trim_bytes: int = bound(
+        "spool-trim-size",
+        4 * MEBIBYTE,
+        Unit.BYTES,
+        "a delivered segment of this size is removed without waiting for rest",
+    )
+    cursor_interval: float = bound(
+        "spool-cursor-interval", 1.0, Unit.SECONDS, "longest time from a delivery to its note on disk", least=0.01
+    )
+    cursor_records: int = bound(
+        "spool-cursor-events", 10_000, Unit.COUNT, "deliveries that are noted on disk without waiting for that time"
+    )
+    idle_time: float = bound(
+        "spool-idle-time", 3600.0, Unit.SECONDS, "an empty destination untouched this long loses its directory"
+    )

@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lb.bound import MEBIBYTE
 from lb.spool.acknowledgements import Acknowledgements
 from lb.spool.cursor import Position
 from lb.spool.errors import SpoolError
 from lb.spool.journal import Chunk, Journal
-from lb.spool.limits import MEBIBYTE
 from lb.spool.segment import Record
 
 T = TypeVar("T")

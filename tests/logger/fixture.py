@@ -18,6 +18,7 @@ from zope.interface import implementer
 from lb.logger.confirmations import Confirmations
 from lb.logger.forwarder import Forwarder
 from lb.logger.intake import Intake
+from lb.logger.limits import AnswerLimits
 from lb.logger.link import Link
 from lb.logger.receiver import ProducerPort
 from lb.security.identity import Identity
@@ -131,7 +132,7 @@ class Logger:
         self.spool = Spool(directory, clock=self.clock, writer=self.writer, limits=spool_limits)
         self.spool.open()
         self.servers = {GOOD: Server(), BAD: Server()}
-        self.confirmations = Confirmations(self.clock)
+        self.confirmations = Confirmations(self.clock, AnswerLimits().confirmation)
         self.forwarder = Forwarder(
             self.spool, self.servers.__getitem__, self.confirmations, self.clock, random=lambda: 1.0
         )

@@ -8,10 +8,12 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lb.logger.delivery import PATIENCE, WINDOW_RECORDS
+from lb.logger.limits import DeliveryLimits
 from lb.wire import il
 from tests.logger.fixture import BAD, GOOD, Logger, line
 
+PATIENCE = DeliveryLimits().patience
+WINDOW_RECORDS = DeliveryLimits().window_records
 DOWN = il.Reply(il.Major.DBERR, 5, "database down")
 REFUSED = il.Reply(il.Major.PERM, 0, "check_auth()")
 

@@ -80,6 +80,7 @@ class ExampleTests(SynchronousTestCase):
             path = Path(self.mktemp())
             path.write_text(text)
             known = {parameter[0] for parameter in options.optParameters} - {"config"}
+            known |= {flag[0] for flag in getattr(options, "optFlags", ())}
             self.assertEqual(set(tomllib.loads(text)), known, name)
             options.parseOptions(["--config", str(path)])
             self.assertEqual(options["host"], "127.0.0.1")

@@ -17,6 +17,7 @@ from twisted.web.server import Site
 from lb.model.jobid import parse
 from lb.model.query import of_job
 from lb.server.collector import Collector
+from lb.server.limits import QueryLimits
 from lb.server.query import Questions
 from lb.server.queryport import QueryFactory, QueryPort
 from lb.server.storeport import StorePort
@@ -185,7 +186,7 @@ class MainPort(SynchronousTestCase):
         questions = Questions(self.later, self.server.lookup)
         clock = Clock()
         site = Site(Resource(), reactor=clock)
-        self.factory = QueryFactory(QueryPort(questions), site, clock, Limits())
+        self.factory = QueryFactory(QueryPort(questions), site, clock, QueryLimits())
 
     def _ask(self, data: bytes, peer: Any = OWNER) -> list[http.Response]:
         connection = self.factory.buildProtocol(None)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from lb.service.options import DaemonOptions
+from lb.service.options import DaemonOptions, Repeated
+
+
+class Tried(DaemonOptions):
+    """Options of every kind."""
+
+    optFlags: ClassVar[list[list[Any]]] = [["loud", None, "say more"]]
+    repeated: ClassVar[Mapping[str, Repeated]] = {
+        "peer": Repeated("peers to know", separator="="),
+        "word": Repeated("words"),
+    }
 
 
 class Options(SynchronousTestCase):
     """What a daemon was told."""
 
-    def _options(self, *arguments: str, file: str | None = None) -> DaemonOptions:
-        options = DaemonOptions()
+    def _options(
+        self, *arguments: str, file: str | None = None, kind: type[DaemonOptions] = DaemonOptions
+    ) -> DaemonOptions:
+        options = kind()
         given = list(arguments)
         if file is not None:
             path = self.mktemp()
@@ -40,3 +54,46 @@ class Options(SynchronousTestCase):
         ):
             error = self.assertRaises(usage.UsageError, self._options, *arguments, file=file)
             self.assertIn(text, str(error))
+
+    def test_flags(self) -> None:
+        """A flag is set by the command line or by true in the file; anything but true and false is refused."""
+        for arguments, file, value in (
+            (["--loud"], "", 1),
+            ([], "loud = true", 1),
+            ([], "loud = false", 0),
+            ([], "", 0),
+        ):
+            self.assertEqual(self._options(*arguments, file=file, kind=Tried)["loud"], value)
+        error = self.assertRaises(usage.UsageError, self._options, file="loud = 1", kind=Tried)
+        self.assertIn("loud = 1: give true or false", str(error))
+
+    def test_repeated(self) -> None:
+        """An option of many values: repeated on the command line; a text, a list or a table in the file."""
+        for arguments, file, values in (
+            ([], "", []),
+            (["--peer", "a=1", "--peer", "b=2"], "", ["a=1", "b=2"]),
+            ([], 'peer = "a=1"', ["a=1"]),
+            ([], 'peer = ["a=1", "b=2"]', ["a=1", "b=2"]),
+            ([], '[peer]\na = "1"\nb = "2"', ["a=1", "b=2"]),
+            (["--peer", "c=3"], 'peer = ["a=1"]', ["c=3"]),
+        ):
+            self.assertEqual(self._options(*arguments, file=file, kind=Tried)["peer"], values)
+        self.assertEqual(self._options("--word", "x", kind=Tried)["word"], ["x"])
+
+    def test_repeated_mistakes(self) -> None:
+        """Values of other kinds are refused with what would be right; a table only where keys have a meaning."""
+        for file, text in (
+            ("peer = 1", 'peer = 1: give a list of texts or a table of KEY = "VALUE"'),
+            ("peer = [1]", "give a list"),
+            ("[peer]\na = 1", "give a list"),
+            ('peer = ["a=1", 2]', "give a list"),
+            ('[word]\na = "1"', "give a list of texts"),
+        ):
+            error = self.assertRaises(usage.UsageError, self._options, file=file, kind=Tried)
+            self.assertIn(text, str(error))
+
+    def test_help(self) -> None:
+        """The help shows repeated options as such, and once."""
+        shown = Tried().getUsage(width=200)
+        self.assertEqual(shown.count("--peer="), 1)
+        self.assertIn("peers to know; may be repeated", shown)
