@@ -18,7 +18,11 @@ _ESCAPED: Final = re.compile(rb"%([01][0-9A-Fa-f]|[89][0-9A-Fa-f]|25)")
 
 def escape(value: str) -> bytes:
     """The bytes that stand for `value` between tags or in an attribute."""
-    raw = value.encode("utf-8", "surrogateescape")
+    return escape_bytes(value.encode("utf-8", "surrogateescape"))
+
+
+def escape_bytes(raw: bytes) -> bytes:
+    """As `escape`; of a document it makes text that stands in another one (wire-notification.md §3.2)."""
     if len(raw.translate(None, _SPECIAL)) == len(raw):
         return raw
     raw = raw.replace(b"%", b"%25")
@@ -40,12 +44,24 @@ def unescape(text: str) -> str:
         raw = text.encode("ascii")
     else:
         raw = _bytes(text)
-    if b"%" in raw:
-        raw = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), raw)
+    raw = _undo_hex(raw)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         return raw.decode("iso-8859-1")
+
+
+def unescape_bytes(escaped: bytes) -> bytes:
+    """Undo `escape_bytes`; what it never writes stays as it is."""
+    raw = escaped
+    if b"&" in raw:
+        for character, entity in reversed(_ENTITIES):
+            raw = raw.replace(entity, character)
+    return _undo_hex(raw)
+
+
+def _undo_hex(raw: bytes) -> bytes:
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), raw) if b"%" in raw else raw
 
 
 def _bytes(text: str) -> bytes:
