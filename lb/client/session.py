@@ -18,9 +18,10 @@ from lb.client.consumer import Consumer, HTTPCarrier
 from lb.client.dialer import TLSDialer
 from lb.client.producer import Producer
 from lb.client.settings import Settings, find_settings
+from lb.model.subject import normalise
 from lb.security.credentials import Credential, Surroundings, for_client, load, trust_directory
 from lb.security.identity import end_entity
-from lb.security.names import normalise, slash_form
+from lb.security.names import slash_form
 from lb.security.pki import DevelopmentPKI
 from lb.security.state_directory import state_directory
 from lb.security.tls import EndpointCredentials

@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
+from lb.model.subject import same_person
 from lb.security.identity import Identity
-from lb.security.names import plain_fqan, same_person
+from lb.security.names import plain_fqan
 
 
 class IdType(IntEnum):

@@ -1,12 +1,10 @@
-"""Distinguished names in the slash form of the grid, and VOMS attributes: writing and comparing them.
+"""Distinguished names of certificates in the slash form of the grid and as hashes, and VOMS attributes.
 
-Two spellings of one person must compare equal everywhere; every comparison of names goes through `same_person`.
-Names are never taken apart to find an identity: a value may itself contain a slash.
+Names are never taken apart to find an identity: a value may itself contain a slash. `lb.model.subject` compares them.
 """
 
 import hashlib
 import re
-import string
 
 from cryptography import x509
 
@@ -46,10 +44,6 @@ SHORT_NAMES = {
 COMMON_NAME = "2.5.4.3"
 
 _PRINTABLE = {octet: chr(octet) if 0x20 <= octet <= 0x7E else f"\\x{octet:02X}" for octet in range(256)}
-_ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-_SAME_TYPES = re.compile(r"/(?:(emailaddress|e)|(userid))=")
-_PROXY_TAIL = re.compile(r"(?:/CN=proxy)+\Z")
-_FOLDED_PROXY_TAIL = re.compile(r"(?:/cn=proxy)+\Z")
 
 
 def slash_form(certificate: x509.Certificate) -> str:
@@ -75,32 +69,6 @@ def first_common_name(certificate: x509.Certificate) -> str | None:
         if oid == COMMON_NAME:
             return value.decode("utf-8", "surrogateescape")
     return None
-
-
-def normalise(dn: str) -> str:
-    """Return the form in which owners are stored: ``/Email=`` for ``/emailAddress=``, trailing ``/CN=proxy`` removed.
-
-    Both spellings are matched exactly, as recorded data depend on it (spec/security.md §5.2).
-    """
-    return _PROXY_TAIL.sub("", dn.replace("/emailAddress=", "/Email="))
-
-
-def fold(dn: str) -> str:
-    """Return a name with ASCII letters in lower case and one spelling for the types of e-mail and user id."""
-    lower = dn.lower() if dn.isascii() else dn.translate(_ASCII_LOWER)
-    return _SAME_TYPES.sub(lambda match: "/email=" if match[1] else "/uid=", lower)
-
-
-def comparable(dn: str) -> str:
-    """Return the key under which every spelling of one person's name is the same (spec/security.md §5.3, fixed)."""
-    return _FOLDED_PROXY_TAIL.sub("", fold(dn))
-
-
-def same_person(a: str | None, b: str | None) -> bool:
-    """Tell whether two names in slash form mean the same person; None (no name) equals nothing."""
-    if a is None or b is None:
-        return False
-    return a == b or comparable(a) == comparable(b)
 
 
 _ABSENT_PARTS = re.compile(r"/(?:Role|Capability)=NULL(?=/|\Z)")

@@ -12,8 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from lb.model.subject import same_person
 from lb.security.identity import Identity
-from lb.security.names import plain_fqan, same_person
+from lb.security.names import plain_fqan
 
 
 class Action(Enum):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lb.security.names import fold
+from lb.model.subject import fold
 
 # A word, or a text in single or double quotes; single quotes may hold double-quoted parts.
 _TOKEN = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"|([^\s'\"]+)")

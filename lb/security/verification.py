@@ -14,10 +14,11 @@ from OpenSSL import SSL, crypto
 from OpenSSL.SSL import X509VerificationCodes
 from twisted.logger import Logger
 
+from lb.model.subject import same_person
 from lb.security.anchors import TrustAnchors
 from lb.security.hostname import host_name_mismatch
 from lb.security.identity import is_proxy
-from lb.security.names import issuer_slash_form, same_person, slash_form
+from lb.security.names import issuer_slash_form, slash_form
 
 # Takes the end entity's certificate, returns None or why it is not the peer that was meant.
 Expectation = Callable[[x509.Certificate], str | None]

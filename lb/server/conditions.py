@@ -13,7 +13,7 @@ from lb.model.jdl import attribute_of
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Group, Operator
 from lb.model.status import JobStatus
-from lb.security.names import same_person
+from lb.model.subject import same_person
 
 _MICROSECONDS: Final = 1_000_000
 

@@ -16,9 +16,9 @@ from lb.model.catalogue import Priority
 from lb.model.errors import LBError
 from lb.model.event import Event
 from lb.model.jobid import JobId
+from lb.model.subject import comparable, normalise
 from lb.security.acl import Permission
 from lb.security.identity import Identity
-from lb.security.names import comparable, normalise
 from lb.security.policy import Policy
 from lb.server import rules
 from lb.server.duplicate import digest

@@ -19,9 +19,9 @@ from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Flag, Operator, Query, Results
 from lb.model.seqcode import in_order
 from lb.model.status import PARENT_TYPES, STATES, JobStatus, JobType, State
+from lb.model.subject import comparable, same_person
 from lb.security.acl import ACL, Permission
 from lb.security.identity import Identity
-from lb.security.names import comparable, same_person
 from lb.security.policy import Action, Policy
 from lb.server.conditions import event_meets, job_meets
 from lb.store.interface import JobEntry, Reader

@@ -11,9 +11,9 @@ from typing import Final
 from lb.model.catalogue import BY_NAME, EventType, Priority, Source
 from lb.model.errors import LBError, exists, forbidden, invalid, missing
 from lb.model.event import Event
+from lb.model.subject import same_person
 from lb.security.acl import ACL, Entry, IdType, Operation, Permission, PermissionType
 from lb.security.identity import Identity
-from lb.security.names import same_person
 from lb.security.policy import Action, Policy
 from lb.store.interface import StoredJob
 

@@ -8,25 +8,12 @@ from __future__ import annotations
 from lb.model.catalogue import Source
 from lb.model.seqcode import WM, component, parse_normal
 from lb.model.status import BY_NAME, State
+from lb.model.subject import same_person
 from lb.state import branches
 from lb.state.actions import suspect
 from lb.state.turn import Outcome, Standing, Turn
 
 _PAYLOAD_RUNNING = BY_NAME["jw_status"].codes["PAYLOAD_RUNNING"]
-_PROXY = "/CN=proxy"
-
-
-def normalised(subject: str) -> str:
-    """A certificate subject in the form in which the C server compares it (§16.4), case apart."""
-    subject = subject.replace("/emailAddress=", "/Email=")
-    while subject.endswith(_PROXY):
-        subject = subject.removesuffix(_PROXY)
-    return subject
-
-
-def same_subject(a: str | None, b: str | None) -> bool:
-    """Whether two subjects are the same person; a missing one is nobody."""
-    return a is not None and b is not None and normalised(a).lower() == normalised(b).lower()
 
 
 def grant(turn: Turn) -> None:
@@ -35,7 +22,7 @@ def grant(turn: Turn) -> None:
     if hidden.pay_pending is None:
         hidden.pay_unconfirmed = to
         return
-    if same_subject(hidden.pay_pending, to):
+    if same_person(hidden.pay_pending, to):
         turn.status.payload_owner = hidden.pay_pending
     hidden.pay_pending = None
 
@@ -43,7 +30,7 @@ def grant(turn: Turn) -> None:
 def take(turn: Turn) -> None:
     """Somebody takes the payload; it is theirs once it was given."""
     hidden, by = turn.hidden, turn.event.user
-    if same_subject(hidden.pay_unconfirmed, by):
+    if same_person(hidden.pay_unconfirmed, by):
         turn.status.payload_owner = hidden.pay_unconfirmed
         hidden.pay_unconfirmed = None
     else:

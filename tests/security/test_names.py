@@ -1,4 +1,4 @@
-"""Distinguished names: their written form, and which spellings mean one person."""
+"""Distinguished names and VOMS attributes: their written form, and the names of files in hashed directories."""
 
 from __future__ import annotations
 
@@ -70,58 +70,8 @@ class SlashFormTests(SynchronousTestCase):
         self.assertIsNone(names.first_common_name(subject()))
 
 
-class ComparisonTests(SynchronousTestCase):
-    """The rules of spec/security.md §5.2 and §5.3 with their fixes."""
-
-    def test_normalise(self) -> None:
-        """Owners are stored with /Email= and without trailing proxies; only these exact spellings change."""
-        for dn, normal in (
-            ("/CN=A/emailAddress=a@x", "/CN=A/Email=a@x"),
-            ("/CN=A/EMAILADDRESS=a@x", "/CN=A/EMAILADDRESS=a@x"),
-            ("/CN=A/CN=proxy/CN=proxy", "/CN=A"),
-            ("/CN=proxy/CN=A", "/CN=proxy/CN=A"),
-            ("/CN=A/CN=limited proxy", "/CN=A/CN=limited proxy"),
-            ("/CN=A/CN=12345", "/CN=A/CN=12345"),
-            ("/CN=A/CN=proxy\n", "/CN=A/CN=proxy\n"),
-        ):
-            self.assertEqual(normal, names.normalise(dn))
-
-    def test_same_person(self) -> None:
-        """Case, the spelling of e-mail and user id, and trailing proxies do not matter."""
-        for a, b in (
-            ("/CN=Alice", "/cn=ALICE"),
-            ("/CN=A/emailAddress=a@x", "/CN=A/EMAILADDRESS=A@X"),
-            ("/CN=A/emailAddress=a@x", "/CN=A/E=a@x"),
-            ("/CN=A/Email=a@x", "/CN=A/e=a@x"),
-            ("/UID=a/CN=A", "/USERID=a/CN=A"),
-            ("/CN=A", "/CN=A/CN=proxy/CN=Proxy"),
-        ):
-            self.assertTrue(names.same_person(a, b), (a, b))
-            self.assertEqual(names.comparable(a), names.comparable(b))
-
-    def test_others(self) -> None:
-        """Other differences do matter, letters outside ASCII included."""
-        for a, b in (
-            ("/CN=Alice", "/CN=Alice/CN=limited proxy"),
-            ("/CN=Alice", "/CN=Alice/CN=1234"),
-            ("/CN=É", "/CN=é"),
-            ("/CN=K", "/CN=\u212a"),  # the Kelvin sign, k in full Unicode case folding
-            ("/CN=A/Email=a", "/CN=A/UID=a"),
-            ("/CN=A/O=e=a", "/CN=A/O=email=a"),
-        ):
-            self.assertFalse(names.same_person(a, b), (a, b))
-
-    def test_nobody(self) -> None:
-        """No name equals nothing, itself included (P7)."""
-        self.assertFalse(names.same_person(None, None))
-        self.assertFalse(names.same_person(None, ""))
-        self.assertFalse(names.same_person("/CN=A", None))
-
-    @given(st.text(alphabet="/CN=proxyeEmail@ é\udcff", max_size=40))
-    def test_idempotent(self, dn: str) -> None:
-        """Normal forms are normal, whatever the bytes."""
-        for form in (names.normalise, names.comparable):
-            self.assertEqual(form(dn), form(form(dn)))
+class AttributeTests(SynchronousTestCase):
+    """VOMS attributes (spec/security.md §14)."""
 
     def test_plain_fqan(self) -> None:
         """Absent parts of VOMS attributes vanish, others stay."""

@@ -16,10 +16,10 @@ from lb.model.catalogue import Source
 from lb.model.event import Event
 from lb.model.jobid import JobId, parse_cached
 from lb.model.status import JobStatus, State
+from lb.model.subject import normalise
 from lb.state.collection import bucket, collection_state, propagate
 from lb.state.fold import blank, embryo, recompute, step, subjobs_of
 from lb.state.job import Job
-from lb.state.payload import normalised
 from lb.state.registration import REGISTRATION
 from lb.wire.ulm import parse
 
@@ -59,13 +59,13 @@ class Replay:
         self._events.setdefault(event.jobid, []).append(event)
         if event.jobid in self._grey and event.type is REGISTRATION:
             self._grey.remove(event.jobid)
-            owner = normalised(event.user or "")
+            owner = normalise(event.user or "")
             self.jobs[event.jobid] = recompute(self._events[event.jobid], jobid=event.jobid, owner=owner)
         elif event.type is not REGISTRATION and (event.jobid not in self.jobs or event.jobid in self._grey):
             self._grey.add(event.jobid)
             self.jobs[event.jobid] = recompute([], jobid=event.jobid, owner=_GREY)
         else:
-            job = self.jobs.setdefault(event.jobid, blank(event.jobid, normalised(event.user or "")))
+            job = self.jobs.setdefault(event.jobid, blank(event.jobid, normalise(event.user or "")))
             self._step(job, event)
         if event.type.name in ("ConnectJob", "DisconnectJob"):
             self._mirror(event)

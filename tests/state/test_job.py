@@ -11,7 +11,6 @@ from lb.model.status import JobType, State
 from lb.state.branches import KEPT
 from lb.state.fold import blank, embryo, step, subjobs_of
 from lb.state.job import NO_TEXTS, Job, decode, decode_texts, encode, encode_texts
-from lb.state.payload import normalised, same_subject
 from lb.state.rules import Table, on
 from tests.state.make import JOB, OWNER, code, make, played, registered, running
 
@@ -230,14 +229,8 @@ class Tables(SynchronousTestCase):
         self.assertRaises(ValueError, Table, (on("Done", when="status_code"), on("Done")))
 
 
-class Subjects(SynchronousTestCase):
-    """Comparison of certificate subjects."""
-
-    def test_normalised(self) -> None:
-        """Old and new names of the mail attribute are one, proxies are their owner, case is apart."""
-        self.assertEqual(normalised("/emailAddress=x@y/CN=D/CN=proxy/CN=proxy"), "/Email=x@y/CN=D")
-        self.assertTrue(same_subject("/Email=x@y/CN=D", "/emailAddress=X@Y/cn=d/CN=proxy"))
-        self.assertFalse(same_subject(None, None))
+class Blank(SynchronousTestCase):
+    """A job before its first event."""
 
     def test_blank(self) -> None:
         """A job without events knows its id and owner only."""
