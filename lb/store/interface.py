@@ -7,7 +7,7 @@ Whatever `write` returned from is on stable storage.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from lb.model.jobid import JobId
 from lb.model.status import JobStatus
@@ -38,7 +38,7 @@ class StoredJob:
         "owner_key",
         "parent",
         "state",
-        "stored_owner",
+        "stored_registration",
         "stored_texts",
     )
 
@@ -65,7 +65,12 @@ class StoredJob:
         self.acl = acl
         self.fresh = fresh
         self.stored_texts: Texts | None = None if fresh else state.texts
-        self.stored_owner = None if fresh else owner
+        self.stored_registration = None if fresh else self.registration
+
+    @property
+    def registration(self) -> tuple[Any, ...]:
+        """What changes with the registration of a job only: id, owner, whether it is grey, parent."""
+        return self.jobid, self.owner, self.grey, self.parent
 
 
 class NewEvent(NamedTuple):
@@ -75,6 +80,45 @@ class NewEvent(NamedTuple):
     arrived: int  #: microseconds since the epoch
     digest: bytes  #: 16 bytes
     line: bytes  #: as it came, without LF
+
+
+class StoredRegistration(NamedTuple):
+    """A registration for notifications; what it asks for is in `content`, which only its users read."""
+
+    number: int  #: the store's; 0 until it is stored
+    id: JobId  #: a notification id, see `JobId.notification`
+    owner: str
+    owner_key: str  #: form of the owner by which registrations are looked up
+    destination: str
+    valid: int  #: seconds since the epoch
+    content: bytes
+
+
+class NewNotice(NamedTuple):
+    """A state that registrations are to be told."""
+
+    number: int  #: of `OutboxWriter.new_notice`: notices are told in the order of their numbers
+    written: int  #: microseconds since the epoch
+    content: bytes
+    registrations: tuple[int, ...]
+
+
+class Outgoing(NamedTuple):
+    """What a transaction adds to the outbox: notices, and (registration, job) pairs that were missed."""
+
+    notices: Sequence[NewNotice] = ()
+    missed: Collection[tuple[int, int]] = ()
+
+
+NOTHING_OUTGOING: Final = Outgoing()
+
+
+class Notice(NamedTuple):
+    """A notice as it is read."""
+
+    number: int
+    written: int
+    content: bytes
 
 
 class JobEntry(NamedTuple):
@@ -98,6 +142,10 @@ class StoredEvent(NamedTuple):
 class Writer(Protocol):
     """The writing side."""
 
+    @property
+    def outbox(self) -> OutboxWriter:
+        """Registrations and the outbox, written by the same thread."""
+
     def new_key(self) -> int:
         """A number for a job that is about to be written."""
 
@@ -107,11 +155,73 @@ class Writer(Protocol):
     def duplicates(self, digests: Sequence[tuple[int, bytes]]) -> set[int]:
         """Indices of those (job key, digest) pairs whose event is stored already."""
 
+    def children(self, parent: str) -> list[str]:
+        """Unique parts of the jobs that have this parent, in the order of their creation."""
+
     def events(self, key: int) -> Iterator[StoredEvent]:
         """Events of a job in the order of arrival."""
 
-    def write(self, jobs: Collection[StoredJob], events: Sequence[NewEvent]) -> None:
-        """Store new and changed jobs and new events in one durable transaction; raises `StoreError`, nothing stored."""
+    def write(
+        self, jobs: Collection[StoredJob], events: Sequence[NewEvent], outgoing: Outgoing = NOTHING_OUTGOING
+    ) -> None:
+        """Store new and changed jobs, new events and notices in one durable transaction.
+
+        Raises `StoreError`; nothing is stored then.
+        """
+
+    def close(self) -> None: ...
+
+
+class OutboxWriter(Protocol):
+    """The writing side of registrations and the outbox; each call is a transaction of its own."""
+
+    def new_notice(self) -> int:
+        """A number for a notice that is about to be written."""
+
+    def registrations(self) -> list[StoredRegistration]:
+        """All that are not dropped, in the order of their numbers."""
+
+    def add(self, registration: StoredRegistration) -> StoredRegistration:
+        """Store a new registration, whose id must not be there; the result has its number."""
+
+    def change(self, registration: StoredRegistration) -> None:
+        """Store destination, validity and content."""
+
+    def drop(self, numbers: Collection[int]) -> None:
+        """Registrations are there no longer; what waits for them is left to `clear`."""
+
+    def clear(self, most: int) -> bool:
+        """Delete at most so many rows of dropped registrations; whether there may be more."""
+
+    def write(self, outgoing: Outgoing, told: Collection[tuple[int, int]] = ()) -> None:
+        """Add notices that no event caused; `told`: (registration, job) pairs that are missed no longer."""
+
+    def received(self, pairs: Collection[tuple[int, int]]) -> None:
+        """Remove (registration, notice) pairs, and the notices that nobody else waits for."""
+
+    def queued(self, number: int) -> tuple[int, int]:
+        """How many notices wait for a registration, and their bytes."""
+
+    def missing(self) -> set[int]:
+        """Registrations that missed something."""
+
+    def missed(self, number: int, most: int) -> list[tuple[int, str]]:
+        """At most so many of the jobs that a registration missed: keys and unique parts."""
+
+
+class OutboxReader(Protocol):
+    """The reading side of registrations and the outbox; sees what has been committed."""
+
+    def registrations(self, owner_key: str | None = None) -> list[StoredRegistration]:
+        """All registrations, or those of one owner, in the order of their unique parts."""
+
+    def registration(self, unique: str) -> StoredRegistration | None: ...
+
+    def waiting(self) -> list[int]:
+        """Registrations for which something waits; its time does not depend on how much (P8)."""
+
+    def notices(self, number: int, after: int, most: int, most_bytes: int) -> list[Notice]:
+        """What a registration is to be told after a notice: at most so many, and bytes unless the first has more."""
 
     def close(self) -> None: ...
 
@@ -129,7 +239,7 @@ class Reader(Protocol):
         """All jobs of an owner (comparable form), in the order of their unique parts."""
 
     def children(self, parent: str, *, texts: bool = False) -> Iterator[JobEntry]:
-        """Jobs that a parent's registration made, in the order of their creation."""
+        """Jobs that have this parent, in the order of their creation."""
 
     def events(self, key: int) -> Iterator[StoredEvent]:
         """Events of a job in the order of arrival."""
@@ -145,5 +255,8 @@ class Store(Protocol):
 
     def reader(self) -> Reader:
         """Open a reading side."""
+
+    def outbox_reader(self) -> OutboxReader:
+        """Open a reading side of registrations and the outbox."""
 
     def close(self) -> None: ...

@@ -14,47 +14,21 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from lb.model.jobid import JobId
 from lb.state.job import Job, decode, decode_texts, encode, encode_texts
-from lb.store.interface import JobEntry, NewEvent, StoredEvent, StoredJob, StoreError
+from lb.store.columns import from_sql, json_texts, optional, reported, to_sql, transaction
+from lb.store.interface import NOTHING_OUTGOING, JobEntry, NewEvent, Outgoing, StoredEvent, StoredJob, StoreError
+from lb.store.sqlite_outbox import SQLiteOutboxReader, SQLiteOutboxWriter, write_outgoing
 
 #: Newest schema this code knows; `schema/N.sql` leads from N-1 to N.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 #: Pages of WAL after which the writer moves them into the database file: 16 MB of 4 kB pages.
 _CHECKPOINT_PAGES: Final = 4000
 _DIGEST: Final = 16
-
-_ERRNO: Final = {
-    sqlite3.SQLITE_FULL: errno.ENOSPC,
-    sqlite3.SQLITE_READONLY: errno.EROFS,
-    sqlite3.SQLITE_BUSY: errno.EAGAIN,
-    sqlite3.SQLITE_NOMEM: errno.ENOMEM,
-}
-
-
-def to_sql(text: str) -> str:
-    """Any text of ours as a column holds it: ISO-8859-1 view of its bytes."""
-    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def from_sql(text: str) -> str:
-    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """SQLite's trouble as `StoreError`; mistakes in statements stay what they are."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        number = getattr(error, "sqlite_errorcode", None)
-        code = _ERRNO.get(number & 0xFF, errno.EIO) if isinstance(number, int) else errno.EIO
-        raise StoreError(code, f"database: {error}") from error
 
 
 class SQLiteStore:
@@ -69,7 +43,7 @@ class SQLiteStore:
         except OSError:
             os.close(self._lock)
             raise StoreError(errno.EBUSY, f"{path}: another server has this database open") from None
-        with _reported():
+        with reported():
             connection = self._connect()
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -104,14 +78,21 @@ class SQLiteStore:
         return str(value)
 
     def writer(self) -> SQLiteWriter:
-        with _reported():
+        with reported():
             return SQLiteWriter(self._connect())
 
     def reader(self) -> SQLiteReader:
-        with _reported():
-            connection = self._connect()
-            connection.execute("PRAGMA query_only = ON")
-            return SQLiteReader(connection)
+        with reported():
+            return SQLiteReader(self._connect_reader())
+
+    def outbox_reader(self) -> SQLiteOutboxReader:
+        with reported():
+            return SQLiteOutboxReader(self._connect_reader())
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA query_only = ON")
+        return connection
 
     def close(self) -> None:
         os.close(self._lock)
@@ -125,19 +106,12 @@ def _jobid(unique: str, host: str, port: int) -> JobId:
     return JobId(from_sql(host), port, from_sql(unique))
 
 
-def _optional(text: str | None, convert: Callable[[str], str]) -> str | None:
-    return None if text is None else convert(text)
-
-
-def _names(texts: Collection[str]) -> str:
-    return json.dumps([to_sql(text) for text in texts])
-
-
 class SQLiteWriter:
     """The writing side of an `SQLiteStore`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.outbox = SQLiteOutboxWriter(connection)
         (self._last_key,) = connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
 
     def new_key(self) -> int:
@@ -145,11 +119,11 @@ class SQLiteWriter:
         return int(self._last_key)
 
     def load(self, uniques: Collection[str]) -> dict[str, StoredJob]:
-        with _reported():
+        with reported():
             rows = self._connection.execute(
                 f"SELECT {_JOB_COLUMNS}, t.content FROM jobs j LEFT JOIN texts t ON t.job = j.id"
                 f" WHERE j.unique_part IN ({_WANTED})",
-                (_names(uniques),),
+                (json_texts(uniques),),
             ).fetchall()
         found = {}
         for key, unique, host, port, owner, owner_key, grey, parent, acl, status, content in rows:
@@ -160,8 +134,8 @@ class SQLiteWriter:
                 from_sql(owner_key),
                 decode(status, decode_texts(content)),
                 grey=bool(grey),
-                parent=_optional(parent, from_sql),
-                acl=_optional(acl, from_sql),
+                parent=optional(parent, from_sql),
+                acl=optional(acl, from_sql),
                 fresh=False,
             )
             found[job.jobid.unique] = job
@@ -170,7 +144,7 @@ class SQLiteWriter:
     def duplicates(self, digests: Sequence[tuple[int, bytes]]) -> set[int]:
         if not digests:
             return set()
-        with _reported():
+        with reported():
             rows = self._connection.execute(
                 f"SELECT v.key FROM json_each(?1) v CROSS JOIN events e"
                 f" ON e.job = v.value AND e.digest = substr(?2, v.key * {_DIGEST} + 1, {_DIGEST})",
@@ -178,28 +152,30 @@ class SQLiteWriter:
             ).fetchall()
         return {index for (index,) in rows}
 
+    def children(self, parent: str) -> list[str]:
+        with reported():
+            rows = self._connection.execute(
+                "SELECT unique_part FROM jobs WHERE parent = ? ORDER BY id", (to_sql(parent),)
+            ).fetchall()
+        return [from_sql(unique) for (unique,) in rows]
+
     def events(self, key: int) -> Iterator[StoredEvent]:
-        with _reported():
+        with reported():
             yield from _events(self._connection, key)
 
-    def write(self, jobs: Collection[StoredJob], events: Sequence[NewEvent]) -> None:
-        connection = self._connection
-        with _reported():
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._write_jobs([job for job in jobs if job.fresh])
-                self._write_statuses([job for job in jobs if not job.fresh])
-                self._write_texts([job for job in jobs if job.state.texts is not job.stored_texts])
-                self._write_events(events)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+    def write(
+        self, jobs: Collection[StoredJob], events: Sequence[NewEvent], outgoing: Outgoing = NOTHING_OUTGOING
+    ) -> None:
+        with transaction(self._connection):
+            self._write_jobs([job for job in jobs if job.fresh])
+            self._write_statuses([job for job in jobs if not job.fresh])
+            self._write_texts([job for job in jobs if job.state.texts is not job.stored_texts])
+            self._write_events(events)
+            write_outgoing(self._connection, outgoing)
         for job in jobs:
             job.fresh = False
             job.stored_texts = job.state.texts
-            job.stored_owner = job.owner
+            job.stored_registration = job.registration
 
     def _write_jobs(self, jobs: list[StoredJob]) -> None:
         if jobs:
@@ -213,7 +189,7 @@ class SQLiteWriter:
 
     def _write_statuses(self, jobs: list[StoredJob]) -> None:
         if jobs:
-            values, blob = _packed(jobs, lambda job: (job.key, _optional(job.acl, to_sql)))
+            values, blob = _packed(jobs, lambda job: (job.key, optional(job.acl, to_sql)))
             self._connection.execute(
                 "UPDATE jobs SET status = v.status, acl = v.acl FROM"
                 " (SELECT substr(?2, value ->> 0, value ->> 1) AS status, value ->> 2 AS id, value ->> 3 AS acl"
@@ -221,15 +197,16 @@ class SQLiteWriter:
                 (values, blob),
             )
         for job in jobs:
-            if job.owner != job.stored_owner:  # a grey job got its owner: rare
+            if job.registration != job.stored_registration:  # a grey job got its owner, a job a parent: rare
                 self._connection.execute(
-                    "UPDATE jobs SET owner = ?, owner_key = ?, grey = ?, host = ?, port = ? WHERE id = ?",
+                    "UPDATE jobs SET owner = ?, owner_key = ?, grey = ?, host = ?, port = ?, parent = ? WHERE id = ?",
                     (
                         to_sql(job.owner),
                         to_sql(job.owner_key),
                         job.grey,
                         to_sql(job.jobid.host),
                         job.jobid.port,
+                        optional(job.parent, to_sql),
                         job.key,
                     ),
                 )
@@ -288,8 +265,8 @@ def _whole_row(job: StoredJob) -> tuple[Any, ...]:
         to_sql(job.owner),
         to_sql(job.owner_key),
         int(job.grey),
-        _optional(job.parent, to_sql),
-        _optional(job.acl, to_sql),
+        optional(job.parent, to_sql),
+        optional(job.acl, to_sql),
     )
 
 
@@ -312,7 +289,7 @@ class SQLiteReader:
 
     def jobs(self, uniques: Collection[str], *, texts: bool = False) -> list[JobEntry]:
         condition = f"j.unique_part IN ({_WANTED}) ORDER BY j.unique_part"
-        return list(self._select(condition, (_names(uniques),), texts))
+        return list(self._select(condition, (json_texts(uniques),), texts))
 
     def jobs_of_owner(self, owner_key: str, *, texts: bool = False) -> Iterator[JobEntry]:
         return self._select("j.owner_key = ? ORDER BY j.unique_part", (to_sql(owner_key),), texts)
@@ -321,13 +298,13 @@ class SQLiteReader:
         return self._select("j.parent = ? ORDER BY j.id", (to_sql(parent),), texts)
 
     def events(self, key: int) -> Iterator[StoredEvent]:
-        with _reported():
+        with reported():
             yield from _events(self._connection, key)
 
     def _select(self, condition: str, parameters: tuple[str, ...], texts: bool) -> Iterator[JobEntry]:
         join = "LEFT JOIN texts t ON t.job = j.id" if texts else ""
         content = "t.content" if texts else "NULL"
-        with _reported():
+        with reported():
             cursor = self._connection.execute(
                 f"SELECT {_JOB_COLUMNS}, {content} FROM jobs j {join} WHERE {condition}", parameters
             )
@@ -338,8 +315,8 @@ class SQLiteReader:
                         key,
                         _jobid(unique, host, port),
                         from_sql(owner),
-                        _optional(parent, from_sql),
-                        _optional(acl, from_sql),
+                        optional(parent, from_sql),
+                        optional(acl, from_sql),
                         job.view() if texts else job.status,
                     )
 

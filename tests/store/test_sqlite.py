@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from lb.model.jobid import JobId
 from lb.state.fold import blank
 from lb.state.job import Job, Texts
+from lb.store.columns import from_sql, to_sql
 from lb.store.interface import NewEvent, StoredJob, StoreError
-from lb.store.sqlite import SCHEMA_VERSION, SQLiteStore, from_sql, to_sql
+from lb.store.sqlite import SCHEMA_VERSION, SQLiteStore
 
 TEXTS = Texts(jdl="[ a = 1 ]", branches={3: "[]"})
 

@@ -18,7 +18,7 @@ CREATE TABLE jobs (
     owner       TEXT    NOT NULL,      -- registered owner, normalised
     owner_key   TEXT    NOT NULL,      -- comparable form of the owner
     grey        INTEGER NOT NULL,      -- 1: events came before any registration
-    parent      TEXT,                  -- unique part of the job whose registration made this one
+    parent      TEXT,                  -- unique part of the parent job
     acl         TEXT,                  -- GACL document
     status      BLOB    NOT NULL
 );
