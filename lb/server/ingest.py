@@ -7,7 +7,7 @@ What it answers with success is on stable storage (P1); one bad event never harm
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from twisted.logger import Logger
@@ -15,16 +15,19 @@ from twisted.logger import Logger
 from lb.model.catalogue import Priority
 from lb.model.errors import LBError
 from lb.model.event import Event
-from lb.model.jobid import JobId
+from lb.model.jobid import JobId, parse_cached
+from lb.model.status import PARENT_TYPES
 from lb.model.subject import comparable, normalise
 from lb.security.acl import Permission
 from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server import rules
+from lb.server.batch import Batch
 from lb.server.duplicate import digest
 from lb.server.jobcache import JobCache
+from lb.server.parents import Parents
 from lb.state import fold
-from lb.store.interface import NewEvent, StoredJob, StoreError, Writer
+from lb.store.interface import StoredJob, StoreError, Writer
 from lb.wire import il, ulm
 
 #: Most subjobs that one registration may make, by default; the C clients' collections have some thousands.
@@ -47,15 +50,6 @@ class _Entry(NamedTuple):
     submission: Submission
 
 
-class _Batch:
-    """What one transaction will write."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, StoredJob] = {}
-        self.events: list[NewEvent] = []
-        self.seen: set[tuple[int, bytes]] = set()
-
-
 class Ingest:
     """The writing side of the server."""
 
@@ -70,14 +64,22 @@ class Ingest:
         grey_jobs: bool = False,
         max_subjobs: int = MAX_SUBJOBS,
         cache: JobCache | None = None,
+        host: str = "localhost",
+        user: str = "LBServer",
     ) -> None:
-        """`now`: seconds since the epoch; `policy` is asked for once a batch."""
+        """`now`: seconds since the epoch; `policy` is asked for once a batch.
+
+        `host` and `user` sign the events that the server itself logs.
+        """
         self._writer = writer
         self._policy = policy
         self._now = now
         self._grey_jobs = grey_jobs
         self._max_subjobs = max_subjobs
         self._cache = cache if cache is not None else JobCache()
+        self._host = host
+        self._user = user
+        self._last_internal = 0
 
     def __call__(self, submissions: Sequence[Submission]) -> list[il.Reply]:
         """Store what may be stored; one reply a submission, in their order."""
@@ -97,21 +99,21 @@ class Ingest:
     def _store(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
         if not entries:
             return
-        batch = _Batch()
+        batch = Batch(self._writer, self._cache, int(self._now() * 1_000_000))
         try:
             self._apply(entries, batch, replies)
-            self._writer.write(batch.jobs.values(), batch.events)
+            self._writer.write(batch.changed.values(), batch.events)
         except StoreError as error:
             # Nothing was stored: everybody who was not refused has to come again.
-            self._cache.forget(batch.jobs)
+            self._cache.forget(batch.known)
             self.log.error("cannot store a batch of {count} events: {error}", count=len(entries), error=str(error))
             for entry in entries:
                 replies[entry.place] = il.Reply(il.Major.DBERR, error.code, str(error))
         except Exception:
-            self._cache.forget(batch.jobs)
+            self._cache.forget(batch.known)
             self._store_singly(entries, replies)
         else:
-            self._cache.add(batch.jobs)
+            self._cache.add(batch.changed)
 
     def _store_singly(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
         """One of `entries` meets a mistake of ours: find it, refuse it, store the others."""
@@ -125,69 +127,65 @@ class Ingest:
         error = LBError(errno.EINVAL, "internal error of the server while processing this event")
         replies[entry.place] = il.reply_for(error, direct=bool(entry.event.priority & Priority.DIRECT))
 
-    def _apply(self, entries: list[_Entry], batch: _Batch, replies: list[il.Reply]) -> None:
+    def _apply(self, entries: list[_Entry], batch: Batch, replies: list[il.Reply]) -> None:
         policy = self._policy()
-        known = self._cache.take(self._writer, self._uniques(entries))
+        parents = Parents(batch, self._writer.children, self._internal_time, host=self._host, user=self._user)
+        batch.load(entry.event.jobid.unique for entry in entries)
+        batch.load(_relatives(entries, batch.known.values()))
         checked = [
             (position, entry)
             for position, entry in enumerate(entries)
-            if (job := known.get(entry.event.jobid.unique)) is not None and not job.fresh
+            if (job := batch.known.get(entry.event.jobid.unique)) is not None and not job.fresh
         ]
-        found = self._writer.duplicates([(known[entry.event.jobid.unique].key, entry.digest) for _, entry in checked])
+        found = self._writer.duplicates(
+            [(batch.known[entry.event.jobid.unique].key, entry.digest) for _, entry in checked]
+        )
         duplicates = {checked[number][0] for number in found}
-        arrived = int(self._now() * 1_000_000)
         for position, entry in enumerate(entries):
             try:
-                self._one(entry, position in duplicates, batch, known, policy, arrived)
+                self._one(entry, position in duplicates, batch, parents, policy)
             except LBError as error:
                 self._refused(entry.submission, error)
                 direct = bool(entry.event.priority & Priority.DIRECT)
                 replies[entry.place] = il.reply_for(error, direct=direct)
 
-    @staticmethod
-    def _uniques(entries: list[_Entry]) -> set[str]:
-        return {entry.event.jobid.unique for entry in entries}
+    def _internal_time(self) -> int:
+        """The time of an event of our own, in microseconds: no two have the same."""
+        self._last_internal = max(int(self._now() * 1_000_000), self._last_internal + 1)
+        return self._last_internal
 
-    def _one(
-        self,
-        entry: _Entry,
-        duplicate: bool,
-        batch: _Batch,
-        known: dict[str, StoredJob],
-        policy: Policy,
-        arrived: int,
-    ) -> None:
+    def _one(self, entry: _Entry, duplicate: bool, batch: Batch, parents: Parents, policy: Policy) -> None:
         """Check one event and put what it changes into the batch; raises `LBError` before anything has changed."""
         event, peer = entry.event, entry.submission.peer
         rules.check_peer(event, peer, policy)
-        unique = event.jobid.unique
-        job = known.get(unique)
-        if job is None:
+        known = batch.known.get(event.jobid.unique)
+        if known is None:
             rules.check_new(event, peer, grey_jobs=self._grey_jobs)
             job = self._new_job(event)
         else:
+            job = known
             rules.check_known(event, job, grey_jobs=self._grey_jobs)
         rules.check_author(event, job, peer, policy)
-        if duplicate or (job.key, entry.digest) in batch.seen:
+        if duplicate or batch.has(job, entry.digest):
             return
         subjobs = self._subjobs(event)
-        acl = job.acl
+        acl = job.acl if known is not None else self._first_readers(event)
         if event.type is rules.CHANGE_ACL:
             acl = rules.changed_acl(event, acl)
+        appears = event.type is rules.REGISTRATION and (known is None or known.grey)
         if event.type is rules.REGISTRATION and job.grey:
             self._claim(job, event, batch)
         else:
             fold.step(job.state, event)
-        if job.fresh and unique not in known:
-            known[unique] = job
-            acl = self._first_readers(event, acl)
         if event.type in (rules.GRANT, rules.TAKE) and job.state.status.payload_owner:
             acl = rules.with_permission(acl, job.state.status.payload_owner, Permission.TAG)
         job.acl = acl
-        batch.jobs[unique] = job
-        batch.seen.add((job.key, entry.digest))
-        batch.events.append(NewEvent(job.key, arrived, entry.digest, entry.submission.line.rstrip(b"\n\0")))
-        self._embryos(event, subjobs, job, batch, known)
+        batch.change(job)
+        batch.add(job, entry.digest, entry.submission.line.rstrip(b"\n\0"))
+        parents.follow(job, event)
+        if appears and job.state.status.jobtype in PARENT_TYPES:
+            parents.adopt(job, event)
+        self._embryos(event, subjobs, job, batch, parents)
 
     def _new_job(self, event: Event) -> StoredJob:
         grey = event.type is not rules.REGISTRATION
@@ -195,15 +193,18 @@ class Ingest:
         state = fold.blank(event.jobid, owner)
         return StoredJob(self._writer.new_key(), event.jobid, owner, comparable(owner), state, grey=grey)
 
-    def _claim(self, job: StoredJob, event: Event, batch: _Batch) -> None:
+    def _claim(self, job: StoredJob, event: Event, batch: Batch) -> None:
         """A grey job gets its owner: its state is made anew of all that was collected."""
-        arrived = [ulm.parse(line) for _, line in self._writer.events(job.key)]
-        arrived += [ulm.parse(new.line) for new in batch.events if new.job == job.key]
-        job.owner = normalise(event.user or "")
-        job.owner_key = comparable(job.owner)
-        job.grey = False
-        job.jobid = event.jobid
+        arrived = [ulm.parse(line) for line in batch.lines_of(job)]
+        self._own(job, event.jobid, normalise(event.user or ""))
         job.state = fold.recompute([*arrived, event], jobid=event.jobid, owner=job.owner)
+
+    @staticmethod
+    def _own(job: StoredJob, jobid: JobId, owner: str) -> None:
+        job.owner = owner
+        job.owner_key = comparable(owner)
+        job.grey = False
+        job.jobid = jobid
 
     def _subjobs(self, event: Event) -> list[JobId]:
         if event.type is rules.REGISTRATION and event.number("nsubjobs") > self._max_subjobs:
@@ -211,31 +212,36 @@ class Ingest:
         return list(fold.subjobs_of(event))
 
     @staticmethod
-    def _first_readers(event: Event, acl: str | None) -> str | None:
+    def _first_readers(event: Event) -> str | None:
+        acl = None
         for name in (event.text("wms_dn") or "").split("\n"):
             if name:
                 acl = rules.with_permission(acl, name, Permission.READ)
         return acl
 
-    def _embryos(
-        self, event: Event, subjobs: list[JobId], parent: StoredJob, batch: _Batch, known: dict[str, StoredJob]
-    ) -> None:
-        """Make the subjobs of a registration that are not here yet (state-machine.md §14.1)."""
-        if not subjobs:
-            return
-        known.update(self._cache.take(self._writer, {subjob.unique for subjob in subjobs} - known.keys()))
+    def _embryos(self, event: Event, subjobs: list[JobId], parent: StoredJob, batch: Batch, parents: Parents) -> None:
+        """Make the subjobs of a registration that are not here yet, take over those that are grey (§14.1, S26)."""
+        batch.load(subjob.unique for subjob in subjobs)
         for subjob in subjobs:
-            if subjob.unique not in known:
-                state = fold.embryo(event, subjob, parent.owner)
-                made = StoredJob(
-                    self._writer.new_key(),
-                    subjob,
-                    parent.owner,
-                    parent.owner_key,
-                    state,
-                    parent=parent.jobid.unique,
+            state = fold.embryo(event, subjob, parent.owner)
+            known = batch.known.get(subjob.unique)
+            if known is None:
+                batch.change(
+                    StoredJob(
+                        self._writer.new_key(),
+                        subjob,
+                        parent.owner,
+                        parent.owner_key,
+                        state,
+                        parent=parent.jobid.unique,
+                    )
                 )
-                known[subjob.unique] = batch.jobs[subjob.unique] = made
+            elif known.grey:
+                self._own(known, subjob, parent.owner)
+                collected = [ulm.parse(line) for line in batch.lines_of(known)]
+                known.state = fold.recompute(collected, jobid=subjob, owner=parent.owner, embryo=state)
+                batch.change(known)
+                parents.follow(known, event)
 
     def _refused(self, submission: Submission, error: LBError) -> None:
         self.log.info(
@@ -244,3 +250,15 @@ class Ingest:
             error=str(error),
             line=submission.line[:1000],
         )
+
+
+def _relatives(entries: Iterable[_Entry], jobs: Iterable[StoredJob]) -> Iterator[str]:
+    """Unique parts of the parents that `jobs` have, and of those that registrations name."""
+    for job in jobs:
+        if job.parent is not None:
+            yield job.parent
+    for entry in entries:
+        if entry.event.type is rules.REGISTRATION:
+            named = entry.event.text("parent")
+            if named is not None:
+                yield parse_cached(named).unique

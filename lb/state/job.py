@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from lb.model.status import JobStatus
+from lb.model.status import JobStatus, State
 
 #: Version of the stored forms below and of the rules that made them.
 VERSION: Final = 1
@@ -39,6 +39,7 @@ class Hidden(msgspec.Struct, omit_defaults=True):
     version: int = 1  #: of the form it was stored in; form 1 does not say so
     number: int = -1  #: number of the last event included
     embryonic: bool = False  #: made by the registration of its parent, before any event of its own
+    counted: int = State.Unknown  #: class under which its parent's histogram counts it
     last: str | None = None
     cancel: str | None = None
     tag: str | None = None

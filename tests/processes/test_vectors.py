@@ -18,9 +18,9 @@ from lb.wire import http, il
 from lb.wire.lbxml import requests, results
 from tests.processes.daemon import Daemon, connect, free_port, replies
 from tests.server.fixture import PEERS
-from tests.server.test_vectors import same_reply, single_job_cases
+from tests.server.test_vectors import followed_cases, same_reply, takes_grey_jobs
 from tests.state.compare import as_object, differences
-from tests.state.replay import Case
+from tests.state.replay import CATEGORIES, Case
 
 _RECORDED = "https://localhost:9000/"
 
@@ -39,42 +39,47 @@ class Peer:
             connection.close()
 
 
-class RunningServer(SynchronousTestCase):
-    """One server, all cases one after another under fresh ids."""
+class RunningServers(SynchronousTestCase):
+    """A server, and one that takes grey jobs; all cases one after another under fresh ids."""
 
     def setUp(self) -> None:
-        state = Path(self.mktemp()).absolute()
-        self.port = free_port()
-        server = Daemon("lb", state, "--port", str(self.port))
-        self.addCleanup(server.kill)
-        server.start()
-        pki.issue(state / "pki", "other")
-        self.peers = {
-            who: Peer(self.port, state / "pki", name) for who, name in (("owner", "user"), ("other", "other"))
-        }
-        for peer in self.peers.values():
-            self.addCleanup(peer.close)
+        self.ports = {}
+        self.peers: dict[bool, dict[str, Peer]] = {}
+        for grey_jobs in (False, True):
+            state = Path(self.mktemp()).absolute()
+            self.ports[grey_jobs] = port = free_port()
+            server = Daemon("lb", state, "--port", str(port), *(["--grey-jobs"] if grey_jobs else []))
+            self.addCleanup(server.kill)
+            server.start()
+            pki.issue(state / "pki", "other")
+            self.peers[grey_jobs] = {
+                who: Peer(port, state / "pki", name) for who, name in (("owner", "user"), ("other", "other"))
+            }
+            for peer in self.peers[grey_jobs].values():
+                self.addCleanup(peer.close)
 
-    def test_single_jobs(self) -> None:
+    def test_all_families(self) -> None:
         """Replies and states as the C server gave them."""
         wrong, played = [], 0
-        for category in ("glite", "registration", "examples", "real"):
-            for case in single_job_cases(category):
+        for category in CATEGORIES:
+            for case in followed_cases(category):
                 played += 1
                 wrong += self._play(case)
         self.assertEqual("\n".join(wrong), "")
-        self.assertGreater(played, 200)
+        self.assertGreater(played, 500)
 
     def _play(self, case: Case) -> list[str]:
-        forth = {_RECORDED: f"https://localhost:{self.port}/"}
-        forth |= {job["unique"]: secrets.token_urlsafe(16) for job in case["jobs"]}
-        forth |= {str(PEERS[who].name): peer.name for who, peer in self.peers.items()}
+        grey_jobs = takes_grey_jobs(case)
+        peers = self.peers[grey_jobs]
+        forth = {_RECORDED: f"https://localhost:{self.ports[grey_jobs]}/"}
+        forth |= _fresh_uniques(case, self.ports[grey_jobs])
+        forth |= {str(PEERS[who].name): peer.name for who, peer in peers.items()}
         # Names are compared without case; some lines show that.
-        forth |= {str(PEERS[who].name).upper(): peer.name.upper() for who, peer in self.peers.items()}
-        forth |= {str(PEERS[who].name).lower(): peer.name.lower() for who, peer in self.peers.items()}
+        forth |= {str(PEERS[who].name).upper(): peer.name.upper() for who, peer in peers.items()}
+        forth |= {str(PEERS[who].name).lower(): peer.name.lower() for who, peer in peers.items()}
         wrong = []
         for number, step in enumerate(case["steps"]):
-            peer = self.peers[step.get("as", "owner")]
+            peer = peers[step.get("as", "owner")]
             if "send" in step:
                 line = _replaced(step["send"], forth)
                 peer.events.sendall(il.frame(line.encode()))
@@ -82,27 +87,44 @@ class RunningServer(SynchronousTestCase):
                 if not same_reply(step["reply"], reply, line):
                     wrong.append(f"{case['id']} step {number}: reply {step['reply']}, ours {reply}")
             for query in step.get("query", []):
-                if "defect" not in query and "children" not in query["state"]:
-                    wrong += [f"{case['id']} step {number}: {line}" for line in self._query(case, query, forth)]
+                if "defect" not in query:
+                    asker = peers[query.get("as", "owner")]
+                    wrong += [f"{case['id']} step {number}: {line}" for line in _query(asker, case, query, forth)]
         return wrong
 
-    def _query(self, case: Case, query: dict[str, Any], forth: dict[str, str]) -> list[str]:
-        asker = self.peers[query.get("as", "owner")]
-        job = jobid.parse(_replaced(_RECORDED + case["jobs"][query["job"]]["unique"], forth))
-        flags = read_flags(query.get("flags", case.get("flags", "classadd+children+childstat")))
-        answer = _ask(asker.queries, http.request("POST", "/queryJobs", requests.write_jobs(of_job(job, flags))))
-        found = results.read_jobs(answer)
-        recorded = query["state"]
-        if found.error is not None:
-            return [] if recorded.get("error") in (found.error.code, 2) else [f"error {found.error}"]
-        if "error" in recorded:
-            return [f"recorded error {recorded['error']}, ours a state"]
-        status = found.jobs[0].status
-        assert status is not None
-        expected = _mapped(
-            recorded, forth | {name.replace(" ", "+"): ours.replace(" ", "+") for name, ours in forth.items()}
-        )
-        return differences(expected, as_object(status), {*case.get("ignore", {}), "history"})
+
+def _query(asker: Peer, case: Case, query: dict[str, Any], forth: dict[str, str]) -> list[str]:
+    job = jobid.parse(_replaced(_RECORDED + case["jobs"][query["job"]]["unique"], forth))
+    flags = read_flags(query.get("flags", case.get("flags", "classadd+children+childstat")))
+    answer = _ask(asker.queries, http.request("POST", "/queryJobs", requests.write_jobs(of_job(job, flags))))
+    found = results.read_jobs(answer)
+    recorded = query["state"]
+    if found.error is not None:
+        return [] if recorded.get("error") in (found.error.code, 2) else [f"error {found.error}"]
+    if "error" in recorded:
+        return [f"recorded error {recorded['error']}, ours a state"]
+    status = found.jobs[0].status
+    assert status is not None
+    expected = _mapped(
+        recorded, forth | {name.replace(" ", "+"): ours.replace(" ", "+") for name, ours in forth.items()}
+    )
+    for name in ("children", "children_states"):
+        if name in expected:
+            expected[name] = sorted(expected[name], key=lambda each: each["jobId"] if isinstance(each, dict) else each)
+    return differences(expected, as_object(status), {*case.get("ignore", {}), "history"})
+
+
+def _fresh_uniques(case: Case, port: int) -> dict[str, str]:
+    """New unique parts by recorded ones; those of subjobs follow from that of their parent."""
+    fresh: list[str] = []
+    for job in case["jobs"]:
+        if "parent" in job:
+            parent = jobid.JobId("localhost", port, fresh[job["parent"]])
+            subjobs = list(jobid.subjobs(parent, job["index"] + 1, job.get("seed")))
+            fresh.append(subjobs[-1].unique)
+        else:
+            fresh.append(secrets.token_urlsafe(16))
+    return {job["unique"]: unique for job, unique in zip(case["jobs"], fresh, strict=True)}
 
 
 def _replaced(text: str, names: dict[str, str]) -> str:

@@ -25,6 +25,19 @@ from lb.wire.ulm import parse
 
 Case = dict[str, Any]
 
+CATEGORIES = (
+    "glite",
+    "cream",
+    "pbs",
+    "condor",
+    "transfer",
+    "vm",
+    "collection",
+    "examples",
+    "real",
+    "registration",
+)
+
 _VECTORS = Path(__file__).with_name("vectors")
 _GREY = "GREY JOB"
 _NOW = 1_800_000_000_000_000

@@ -75,7 +75,7 @@ class AnyStream(SynchronousTestCase):
     @given(streams(normal_codes, ordinary_types), st.randoms(use_true_random=False))
     def test_recomputation_forgets_arrival(self, stream: list[Event], random: object) -> None:
         """With codes or times that tell events apart, arrival order means nothing to a recomputation (P4)."""
-        told_apart = list({(event.seqcode, event.timestamp): event for event in stream}.values())
+        told_apart = list({(event.seqcode, event.timestamp): event for event in reversed(stream)}.values())
         first = recompute(told_apart, jobid=JOB, owner=OWNER)
         random.shuffle(told_apart)  # type: ignore[attr-defined]
         self.assertEqual(stored(recompute(told_apart, jobid=JOB, owner=OWNER)), stored(first))

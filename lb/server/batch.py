@@ -1,0 +1,66 @@
+"""What one transaction will write, and the jobs that its events concern.
+
+Jobs in it change as events are applied; when the transaction fails, all of them are forgotten.
+It decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lb.model.jobid import JobId
+from lb.server.jobcache import JobCache
+from lb.store.interface import NewEvent, StoredJob, Writer
+
+
+class Batch:
+    """Jobs by unique part: `known` are those in memory, `changed` those to be written."""
+
+    def __init__(self, writer: Writer, cache: JobCache, arrived: int) -> None:
+        """`arrived`: microseconds since the epoch."""
+        self.known: dict[str, StoredJob] = {}
+        self.changed: dict[str, StoredJob] = {}
+        self.events: list[NewEvent] = []
+        self.arrived = arrived
+        self._writer = writer
+        self._cache = cache
+        self._absent: set[str] = set()
+        self._seen: set[tuple[int, bytes]] = set()
+
+    def load(self, uniques: Iterable[str]) -> None:
+        """Have these jobs in `known`, as far as there are any."""
+        wanted = set(uniques) - self.known.keys() - self._absent
+        if wanted:
+            found = self._cache.take(self._writer, wanted)
+            self.known.update(found)
+            self._absent |= wanted - found.keys()
+
+    def find(self, jobid: JobId) -> StoredJob | None:
+        """A job by its whole id; another server's job with the same unique part is none of ours."""
+        self.load((jobid.unique,))
+        job = self.known.get(jobid.unique)
+        return job if job is not None and same_server(job.jobid, jobid) else None
+
+    def change(self, job: StoredJob) -> None:
+        """A job that will be written."""
+        self.known[job.jobid.unique] = self.changed[job.jobid.unique] = job
+
+    def has(self, job: StoredJob, digest: bytes) -> bool:
+        """Whether an event has come in this batch already."""
+        return (job.key, digest) in self._seen
+
+    def add(self, job: StoredJob, digest: bytes, line: bytes) -> None:
+        """An event that will be written, after those before it."""
+        self._seen.add((job.key, digest))
+        self.events.append(NewEvent(job.key, self.arrived, digest, line))
+
+    def lines_of(self, job: StoredJob) -> Iterable[bytes]:
+        """All events of a job, stored and new, in the order of their arrival."""
+        if not job.fresh:
+            yield from (line for _, line in self._writer.events(job.key))
+        yield from (event.line for event in self.events if event.job == job.key)
+
+
+def same_server(a: JobId, b: JobId) -> bool:
+    """Whether two ids are of one server; host names have no case."""
+    return a.port == b.port and a.host.lower() == b.host.lower()
