@@ -12,9 +12,10 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from lb.logger.confirmations import Confirmations
-from lb.logger.delivery import Delivery
 from lb.logger.limits import DeliveryLimits
+from lb.service.delivery import Delivery
 from lb.spool.queue import Queue
+from lb.spool.segment import Record
 from lb.spool.spool import Spool
 
 
@@ -36,7 +37,7 @@ class Forwarder(Service):
         self._clock = clock
         self._random = random
         self._limits = limits
-        self._deliveries: dict[str, Delivery] = {}
+        self._deliveries: dict[str, Delivery[Record]] = {}
 
     def startService(self) -> None:
         Service.startService(self)
@@ -65,10 +66,10 @@ class Forwarder(Service):
         delivery = Delivery(
             queue,
             lambda: self._endpoint(destination),
-            self._confirmations,
             self._clock,
             self._random,
             self._limits,
+            self._confirmations,
         )
         self._deliveries[destination] = delivery
         delivery.start()

@@ -19,11 +19,11 @@ from lb.logger.confirmations import Confirmations
 from lb.logger.forwarder import Forwarder
 from lb.logger.intake import Intake
 from lb.logger.limits import AnswerLimits
-from lb.logger.link import Link
 from lb.logger.receiver import ProducerPort
 from lb.security.identity import Identity
 from lb.service.bounds import Limits
 from lb.service.exchange import ExchangeFactory
+from lb.service.link import Link
 from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
 from lb.wire import dglog, il

@@ -1,4 +1,4 @@
-"""A connection to a server's store port: frames out, replies in (spec: wire-logging.md §7).
+"""A connection to a store port or a notification receiver: frames out, replies in (spec: wire-logging.md §7).
 
 It decides nothing; whoever opened it is told when it may be used, what came, and when it ended.
 """

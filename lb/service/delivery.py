@@ -1,4 +1,4 @@
-"""One destination's records on their way to its server: sent in order, acknowledged by its replies (P2, P4).
+"""One destination's records on their way to it: sent in order, acknowledged by its replies (P2, P4).
 
 Sent again from the first unacknowledged record after any failure, with growing pauses; refused for good means
 quarantine, never silence. Deliveries share nothing but the disk, so that a bad destination delays no other (P5).
@@ -8,37 +8,116 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Generic, TypeVar
+from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lb.logger.confirmations import Confirmations
-from lb.logger.limits import DeliveryLimits
-from lb.logger.link import Link, LinkFactory
-from lb.spool.queue import Queue
-from lb.spool.segment import Record
+from lb.service.link import Link, LinkFactory
 from lb.wire import il
 
 
-class Delivery:
+class Record(Interface):
+    """One thing to be delivered."""
+
+    @property
+    def number(self) -> int:
+        """Its place in the queue, from 1."""
+
+    @property
+    def payload(self) -> bytes:
+        """The line that travels."""
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Queue(Interface[R]):
+    """A destination's records, numbered in their order; `lb.spool.queue.Queue` is one."""
+
+    #: To be called when more can be read.
+    wake_up: Callable[[], None] | None
+
+    @property
+    def destination(self) -> str: ...
+
+    @property
+    def pending(self) -> int:
+        """How many are not acknowledged, as far as it is known."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether `read` may find more."""
+
+    def read(self, max_records: int, max_bytes: int) -> Deferred[list[R]]:
+        """The next records: no more than so many, and bytes unless the first has more."""
+
+    def rewind(self) -> None:
+        """Read again from the first record that is not acknowledged."""
+
+    def acknowledge(self, number: int) -> None:
+        """All records up to a number have been delivered."""
+
+    def acknowledge_one(self, number: int) -> None:
+        """A record has been delivered."""
+
+    def quarantine(self, record: R, reason: str) -> Deferred[None]:
+        """Set aside a record that was refused for good; acknowledges it."""
+
+
+class Limits(Interface):
+    """Bounds of a delivery; `lb.logger.limits.DeliveryLimits` says what each means."""
+
+    @property
+    def window_records(self) -> int: ...
+
+    @property
+    def window_bytes(self) -> int: ...
+
+    @property
+    def patience(self) -> float: ...
+
+    @property
+    def slowest(self) -> int: ...
+
+    @property
+    def reply_bytes(self) -> int: ...
+
+    @property
+    def first_pause(self) -> float: ...
+
+    @property
+    def longest_pause(self) -> float: ...
+
+
+class Listener(Interface):
+    """Who wants to hear of final replies; false when nobody waits."""
+
+    def __bool__(self) -> bool: ...
+
+    def tell(self, destination: str, number: int, reply: il.Reply) -> None: ...
+
+
+class Delivery(Generic[R]):
     """Sends a queue's records. `random()` gives numbers from 0 up to 1, for the pauses."""
 
     _log = Logger()
 
     def __init__(
         self,
-        queue: Queue,
+        queue: Queue[R],
         endpoint: Callable[[], IStreamClientEndpoint],
-        confirmations: Confirmations,
         clock: IReactorTime,
         random: Callable[[], float],
-        limits: DeliveryLimits = DeliveryLimits(),  # noqa: B008  # immutable
+        limits: Limits,
+        listener: Listener | None = None,
     ) -> None:
         self._queue = queue
         self._endpoint = endpoint
-        self._confirmations = confirmations
+        self._listener = listener
         self._clock = clock
         self._random = random
         self._limits = limits
@@ -46,8 +125,8 @@ class Delivery:
         self._link: Link | None = None
         self._usable = False
         self._succeeded = False  # something was answered on this link
-        self._read: deque[Record] = deque()  # not sent yet
-        self._sent: deque[Record] = deque()  # without a reply
+        self._read: deque[R] = deque()  # not sent yet
+        self._sent: deque[R] = deque()  # without a reply
         self._sent_bytes = 0
         self._reading = False
         self._setting_aside = 0  # records on their way to quarantine
@@ -127,7 +206,7 @@ class Delivery:
             self._pump()
 
     def lost(self, link: Link, reason: str) -> None:
-        """A link ended: resend what has no reply; a close that follows a success is a server's custom, no failure."""
+        """A link ended: resend what has no reply; a close that follows a success is a peer's custom, no failure."""
         if link is not self._link:
             return
         again = self._succeeded
@@ -162,7 +241,7 @@ class Delivery:
         self._failures += 1
         pause = max(first, longest * (0.5 + self._random() / 2))
         self._log.warn(
-            "{destination}: {reason}; next try in {pause:.0f} s, {pending} events wait",
+            "{destination}: {reason}; next try in {pause:.0f} s, {pending} records wait",
             destination=self._queue.destination,
             reason=reason,
             pause=pause,
@@ -223,7 +302,7 @@ class Delivery:
             fetched = self._queue.read(self._limits.window_records, self._limits.window_bytes)
             fetched.addCallbacks(self._fetched, self._unread)
 
-    def _fetched(self, records: list[Record]) -> None:
+    def _fetched(self, records: list[R]) -> None:
         self._reading = False
         if self._usable:
             self._read.extend(records)
@@ -247,7 +326,7 @@ class Delivery:
             accepted = reply.major == il.Major.OK
             if not accepted and not il.is_permanent(reply):
                 self._acknowledge(done)
-                self._fail(f"server replied {_words(reply)}")
+                self._fail(f"the reply was {_words(reply)}")
                 return
             record = self._sent.popleft()
             self._sent_bytes -= len(record.payload)
@@ -259,8 +338,8 @@ class Delivery:
                 self._queue.acknowledge_one(record.number)
             else:
                 done = record.number
-            if self._confirmations:
-                self._confirmations.tell(self._queue.destination, record.number, reply)
+            if self._listener:
+                self._listener.tell(self._queue.destination, record.number, reply)
         self._acknowledge(done)
         if link is not self._link:  # a record could not be set aside
             return
@@ -275,10 +354,10 @@ class Delivery:
             self._succeeded = True
             self._failures = 0
 
-    def _set_aside(self, record: Record, reply: il.Reply) -> None:
+    def _set_aside(self, record: R, reply: il.Reply) -> None:
         words = _words(reply)
         self._log.warn(
-            "{destination}: event {number} goes to quarantine, server replied {reply}",
+            "{destination}: record {number} is set aside, the reply was {reply}",
             destination=self._queue.destination,
             number=record.number,
             reply=words,
