@@ -106,7 +106,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         when_ready=when_ready,
     )
     host = options["host"]
-    service = MultiService()
+    service = options.service()
     forwarder.setServiceParent(service)
     port = TLSPort(
         reactor, host, options["port"], producers, credentials.server(certificate_required=False, alpn=[dglog.ALPN])

@@ -131,7 +131,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         when_ready=collector.when_ready,
     )
     host, port = options["host"], options["port"]
-    service = MultiService()
+    service = options.service()
     Backend(store, writing, reading, collector).setServiceParent(service)
     main_port = TLSPort(reactor, host, port, main, credentials.server(certificate_required=False))
     main_port.setServiceParent(service)

@@ -24,6 +24,7 @@ from lb.security.identity import end_entity
 from lb.security.names import slash_form
 from lb.security.state_directory import state_directory
 from lb.security.tls import EndpointCredentials
+from lb.service import logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,10 @@ class DaemonOptions(usage.Options):
             None,
             "directory or file of trusted authorities (default: X509_CERT_DIR and customary places)",
         ],
+        ["log-format", None, None, "text, or json: one object an event (default: text)"],
     ]
     #: Defaults, by option; options without one stay None.
-    option_defaults: ClassVar[Mapping[str, str]] = {"host": "127.0.0.1"}
+    option_defaults: ClassVar[Mapping[str, str]] = {"host": "127.0.0.1", "log-format": "text"}
     #: Options that take a number.
     numbers: ClassVar[frozenset[str]] = frozenset({"port"})
     #: Dataclasses of bounds (`lb.bound`), each an option; `limits` gives their values.
@@ -128,6 +130,20 @@ class DaemonOptions(usage.Options):
                 self[name] = bound.read(self[name])
             except ValueError as error:
                 raise usage.UsageError(f"{origins.get(name, f'--{name} {self[name]}')}: {error}") from None
+
+        if self["log-format"] not in logs.FORMATS:
+            origin = origins.get("log-format", f"--log-format {self['log-format']}")
+            raise usage.UsageError(f"{origin}: give {' or '.join(logs.FORMATS)}")
+        logs.choose(self["log-format"], self._runner)
+
+    @property
+    def _runner(self) -> Any:
+        """The options of twistd or twist, None when there is none."""
+        return getattr(self, "parent", None)
+
+    def service(self) -> logs.DaemonService:
+        """What all services of the daemon belong to."""
+        return logs.DaemonService(self["log-format"], self._runner)
 
     def _take_file(self) -> dict[str, str]:
         """Take the values of the file that the command line does not replace; where each came from, for errors."""
