@@ -13,7 +13,7 @@ from lb.model.jdl import attribute_of
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Group, Operator
 from lb.model.status import JobStatus
-from lb.model.subject import same_person
+from lb.model.subject import comparable
 
 _MICROSECONDS: Final = 1_000_000
 
@@ -71,28 +71,41 @@ def event_meets(groups: tuple[Group, ...], event: Event) -> bool:
     return all(any(_event_condition(one, event) for one in group) for group in groups)
 
 
-def _job_condition(condition: Condition, status: JobStatus, jobid: JobId, peer: str | None) -> bool:
-    attribute, operator, wanted = condition.attribute, condition.operator, condition.value
-    value: Any
+def job_value(attribute: Attribute, name: str | None, state: int | None, status: JobStatus, jobid: JobId) -> Any:
+    """What conditions on an attribute compare of a job; `name` and `state` as in `Condition`.
+
+    The status must carry its long texts when a JDL attribute is asked for.
+    """
     if attribute is Attribute.OWNER:
-        person = peer if wanted is None else wanted
-        return same_person(status.owner, str(person)) is (operator is not Operator.UNEQUAL)
+        return None if status.owner is None else comparable(status.owner)
     if attribute is Attribute.JOBID:
-        value = jobid.unique
-        wanted = wanted.unique if isinstance(wanted, JobId) else wanted
-    elif attribute is Attribute.PARENT:
-        value = status.parent_job
-        wanted = str(wanted)
-    elif attribute is Attribute.USERTAG:
-        name = (condition.name or "").lower()
-        value = next((value for tag, value in status.user_tags or () if tag.lower() == name), None)
-    elif attribute is Attribute.TIME:
-        value = status.stateEnterTimes[condition.state or 0]
-    elif attribute is Attribute.JDL_ATTR:
-        value = attribute_of(status.jdl or "", condition.name or "")
-    else:
-        value = _STATUS[attribute](status)
-    return compare(operator, value, wanted, condition.value2)
+        return jobid.unique
+    if attribute is Attribute.PARENT:
+        return status.parent_job
+    if attribute is Attribute.USERTAG:
+        folded = (name or "").lower()
+        return next((value for tag, value in status.user_tags or () if tag.lower() == folded), None)
+    if attribute is Attribute.TIME:
+        return status.stateEnterTimes[state or 0]
+    if attribute is Attribute.JDL_ATTR:
+        return attribute_of(status.jdl or "", name or "")
+    return _STATUS[attribute](status)
+
+
+def wanted_value(attribute: Attribute, value: Any, peer: str | None) -> Any:
+    """The value of a condition as `job_value` gives it; an owner of None is the peer."""
+    if attribute is Attribute.OWNER:
+        person = peer if value is None else value
+        return "" if person is None else comparable(person)
+    if attribute is Attribute.JOBID:
+        return value.unique if isinstance(value, JobId) else value
+    return str(value) if attribute is Attribute.PARENT else value
+
+
+def _job_condition(condition: Condition, status: JobStatus, jobid: JobId, peer: str | None) -> bool:
+    attribute = condition.attribute
+    value = job_value(attribute, condition.name, condition.state, status, jobid)
+    return compare(condition.operator, value, wanted_value(attribute, condition.value, peer), condition.value2)
 
 
 def _event_condition(condition: Condition, event: Event) -> bool:

@@ -1,14 +1,13 @@
 """Looking things up for queries: which jobs are meant, which of them the asker may see, what the answer carries.
 
-Blocking; runs in the thread that owns the store's reading side. Every job passes `view`, the one place that decides
-who may read (P7): what may not be seen is left out of lists and refused when it was asked for alone.
+Blocking; runs in the thread that owns the store's reading side. Every job passes `view`, which asks who may
+read it (P7): what may not be seen is left out of lists and refused when it was asked for alone.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import sha256
 from typing import Final, NamedTuple
 
 import msgspec
@@ -19,10 +18,11 @@ from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Flag, Operator, Query, Results
 from lb.model.seqcode import in_order
 from lb.model.status import PARENT_TYPES, STATES, JobStatus, JobType, State
-from lb.model.subject import comparable, same_person
-from lb.security.acl import ACL, Permission
+from lb.model.subject import comparable
+from lb.security.acl import ACL
 from lb.security.identity import Identity
-from lb.security.policy import Action, Policy
+from lb.security.policy import Policy
+from lb.server.access import Access, access, anonymised
 from lb.server.conditions import event_meets, job_meets
 from lb.store.interface import JobEntry, Reader
 from lb.wire import ulm
@@ -193,16 +193,8 @@ class Lookup:
 
     def view(self, peer: Identity, entry: JobEntry) -> JobEntry | None:
         """The job as `peer` may see it, None when it may not be read at all (security.md §11.1)."""
-        policy = self._policy()
-        if policy.allows(Action.ADMIN_ACCESS, peer):
-            return entry
-        if peer.name is None:
-            return None
-        if same_person(peer.name, entry.owner) or same_person(peer.name, entry.status.payload_owner):
-            return entry
-        if entry.acl and ACL.parse(entry.acl).allows(Permission.READ, peer):
-            return entry
-        return entry if policy.allows(Action.READ_ALL, peer) else None
+        allowed = access(self._policy(), peer, entry.owner, entry.status.payload_owner, entry.acl)
+        return entry if allowed is Access.FULL else None
 
     # What the answer carries.
 
@@ -228,7 +220,7 @@ class Lookup:
             status = msgspec.structs.replace(status, children_hist=[0] * STATES)
         if Flag.HISTORY in flags:
             status = msgspec.structs.replace(status, history=write_history(self._events(entry)))
-        return self._anonymised(status) if Flag.ANONYMIZED in flags else status
+        return anonymised(status, self._salt) if Flag.ANONYMIZED in flags else status
 
     def _with_children(self, peer: Identity, entry: JobEntry, status: JobStatus, flags: Flag) -> JobStatus:
         histogram = status.children_hist if Flag.CHILDHIST_FAST in flags else None
@@ -247,16 +239,6 @@ class Lookup:
         return msgspec.structs.replace(
             status, children=children or None, children_states=states or None, children_hist=histogram
         )
-
-    def _anonymised(self, status: JobStatus) -> JobStatus:
-        return msgspec.structs.replace(
-            status, owner=self._hashed(status.owner), payload_owner=self._hashed(status.payload_owner)
-        )
-
-    def _hashed(self, name: str | None) -> str | None:
-        if name is None:
-            return None
-        return sha256((name + self._salt).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _is(condition: Condition, attribute: Attribute) -> bool:
