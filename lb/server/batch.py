@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lb.model.event import Event
 from lb.model.jobid import JobId
+from lb.server.duplicate import digest
 from lb.server.jobcache import JobCache
-from lb.store.interface import NewEvent, StoredJob, Writer
+from lb.state import fold
+from lb.store.interface import ConnectionChange, NewEvent, StoredJob, Writer
+from lb.wire import ulm
 
 
 class Batch:
@@ -21,6 +25,7 @@ class Batch:
         self.known: dict[str, StoredJob] = {}
         self.changed: dict[str, StoredJob] = {}
         self.events: list[NewEvent] = []
+        self.connections: list[ConnectionChange] = []
         self.arrived = arrived
         self._writer = writer
         self._cache = cache
@@ -45,14 +50,24 @@ class Batch:
         """A job that will be written."""
         self.known[job.jobid.unique] = self.changed[job.jobid.unique] = job
 
-    def has(self, job: StoredJob, digest: bytes) -> bool:
-        """Whether an event has come in this batch already."""
-        return (job.key, digest) in self._seen
+    def has(self, job: StoredJob, known_by: bytes) -> bool:
+        """Whether an event has come in this batch already; `known_by`: its digest."""
+        return (job.key, known_by) in self._seen
 
-    def add(self, job: StoredJob, digest: bytes, line: bytes) -> None:
-        """An event that will be written, after those before it."""
-        self._seen.add((job.key, digest))
-        self.events.append(NewEvent(job.key, self.arrived, digest, line))
+    def step(self, job: StoredJob, event: Event, known_by: bytes, line: bytes) -> None:
+        """Fold an event into its job and put both here; raises as `fold.step` does, nothing is changed then."""
+        fold.step(job.state, event)
+        self.add(job, known_by, line)
+
+    def step_internally(self, job: StoredJob, event: Event) -> None:
+        """`step` for an event of the server's own."""
+        self.step(job, event, digest(event), ulm.write(event).rstrip(b"\n"))
+
+    def add(self, job: StoredJob, known_by: bytes, line: bytes) -> None:
+        """An event that will be written, after those before it, and its job."""
+        self.change(job)
+        self._seen.add((job.key, known_by))
+        self.events.append(NewEvent(job.key, self.arrived, known_by, line))
 
     def lines_of(self, job: StoredJob) -> Iterable[bytes]:
         """All events of a job, stored and new, in the order of their arrival."""

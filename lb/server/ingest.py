@@ -23,6 +23,7 @@ from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server import rules
 from lb.server.batch import Batch
+from lb.server.connections import Connections
 from lb.server.duplicate import digest
 from lb.server.jobcache import JobCache
 from lb.server.parents import Parents
@@ -102,7 +103,7 @@ class Ingest:
         batch = Batch(self._writer, self._cache, int(self._now() * 1_000_000))
         try:
             self._apply(entries, batch, replies)
-            self._writer.write(batch.changed.values(), batch.events)
+            self._writer.write(batch.changed.values(), batch.events, connections=batch.connections)
         except StoreError as error:
             # Nothing was stored: everybody who was not refused has to come again.
             self._cache.forget(batch.known)
@@ -130,6 +131,7 @@ class Ingest:
     def _apply(self, entries: list[_Entry], batch: Batch, replies: list[il.Reply]) -> None:
         policy = self._policy()
         parents = Parents(batch, self._writer.children, self._internal_time, host=self._host, user=self._user)
+        connections = Connections(batch, self._internal_time, user=self._user)
         batch.load(entry.event.jobid.unique for entry in entries)
         batch.load(_relatives(entries, batch.known.values()))
         checked = [
@@ -143,7 +145,7 @@ class Ingest:
         duplicates = {checked[number][0] for number in found}
         for position, entry in enumerate(entries):
             try:
-                self._one(entry, position in duplicates, batch, parents, policy)
+                self._one(entry, position in duplicates, batch, parents, connections, policy)
             except LBError as error:
                 self._refused(entry.submission, error)
                 direct = bool(entry.event.priority & Priority.DIRECT)
@@ -154,7 +156,15 @@ class Ingest:
         self._last_internal = max(int(self._now() * 1_000_000), self._last_internal + 1)
         return self._last_internal
 
-    def _one(self, entry: _Entry, duplicate: bool, batch: Batch, parents: Parents, policy: Policy) -> None:
+    def _one(
+        self,
+        entry: _Entry,
+        duplicate: bool,
+        batch: Batch,
+        parents: Parents,
+        connections: Connections,
+        policy: Policy,
+    ) -> None:
         """Check one event and put what it changes into the batch; raises `LBError` before anything has changed."""
         event, peer = entry.event, entry.submission.peer
         rules.check_peer(event, peer, policy)
@@ -173,16 +183,17 @@ class Ingest:
         if event.type is rules.CHANGE_ACL:
             acl = rules.changed_acl(event, acl)
         appears = event.type is rules.REGISTRATION and (known is None or known.grey)
+        before, line = job.state.status.state, entry.submission.line.rstrip(b"\n\0")
         if event.type is rules.REGISTRATION and job.grey:
             self._claim(job, event, batch)
+            batch.add(job, entry.digest, line)
         else:
-            fold.step(job.state, event)
+            batch.step(job, event, entry.digest, line)
         if event.type in (rules.GRANT, rules.TAKE) and job.state.status.payload_owner:
             acl = rules.with_permission(acl, job.state.status.payload_owner, Permission.TAG)
         job.acl = acl
-        batch.change(job)
-        batch.add(job, entry.digest, entry.submission.line.rstrip(b"\n\0"))
         parents.follow(job, event)
+        connections.follow(job, before, event)
         if appears and job.state.status.jobtype in PARENT_TYPES:
             parents.adopt(job, event)
         self._embryos(event, subjobs, job, batch, parents)

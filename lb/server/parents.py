@@ -14,11 +14,8 @@ from lb.model.event import Event
 from lb.model.jobid import JobId, parse_cached
 from lb.model.status import State
 from lb.server.batch import Batch
-from lb.server.duplicate import digest
-from lb.state import fold
 from lb.state.collection import bucket, collection_state, propagate
 from lb.store.interface import StoredJob
-from lb.wire import ulm
 
 
 class Parents:
@@ -101,5 +98,4 @@ class Parents:
         event = collection_state(
             parent.state, parent.jobid, target, cause, now=self._now(), host=self._host, user=self._user
         )
-        fold.step(parent.state, event)
-        self._batch.add(parent, digest(event), ulm.write(event).rstrip(b"\n"))
+        self._batch.step_internally(parent, event)

@@ -7,6 +7,7 @@ Whatever `write` returned from is on stable storage.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from enum import IntEnum
 from typing import Any, Final, NamedTuple, Protocol
 
 from lb.model.jobid import JobId
@@ -121,6 +122,34 @@ class Notice(NamedTuple):
     content: bytes
 
 
+class Link(IntEnum):
+    """How a connection between two jobs stands (model.md §9)."""
+
+    ACTIVE = 1
+    INACTIVE = 2  #: one of them has ended
+    CANCELLED = 3
+
+
+class ConnectionChange(NamedTuple):
+    """A change of a connection from a job; INACTIVE ends all active ones of the job, in both directions.
+
+    `other` is the id of the other job, of the job itself when it has ended; `type` is the other's job type.
+    """
+
+    job: int  #: key of the job
+    other: str
+    status: Link
+    type: int = -1
+
+
+class Connection(NamedTuple):
+    """A connection as queries see it."""
+
+    other: str
+    type: int
+    status: Link
+
+
 class JobEntry(NamedTuple):
     """A job as queries see it."""
 
@@ -162,9 +191,13 @@ class Writer(Protocol):
         """Events of a job in the order of arrival."""
 
     def write(
-        self, jobs: Collection[StoredJob], events: Sequence[NewEvent], outgoing: Outgoing = NOTHING_OUTGOING
+        self,
+        jobs: Collection[StoredJob],
+        events: Sequence[NewEvent],
+        outgoing: Outgoing = NOTHING_OUTGOING,
+        connections: Sequence[ConnectionChange] = (),
     ) -> None:
-        """Store new and changed jobs, new events and notices in one durable transaction.
+        """Store new and changed jobs, new events, notices and changed connections in one durable transaction.
 
         Raises `StoreError`; nothing is stored then.
         """
@@ -243,6 +276,9 @@ class Reader(Protocol):
 
     def events(self, key: int) -> Iterator[StoredEvent]:
         """Events of a job in the order of arrival."""
+
+    def connections(self, key: int) -> list[Connection]:
+        """What a job is connected to."""
 
     def close(self) -> None: ...
 

@@ -21,11 +21,22 @@ from typing import Any, Final
 from lb.model.jobid import JobId
 from lb.state.job import Job, decode, decode_texts, encode, encode_texts
 from lb.store.columns import from_sql, json_texts, optional, reported, to_sql, transaction
-from lb.store.interface import NOTHING_OUTGOING, JobEntry, NewEvent, Outgoing, StoredEvent, StoredJob, StoreError
+from lb.store.interface import (
+    NOTHING_OUTGOING,
+    Connection,
+    ConnectionChange,
+    JobEntry,
+    NewEvent,
+    Outgoing,
+    StoredEvent,
+    StoredJob,
+    StoreError,
+)
+from lb.store.sqlite_connections import ConnectionTable, connections_of
 from lb.store.sqlite_outbox import SQLiteOutboxReader, SQLiteOutboxWriter, write_outgoing
 
 #: Newest schema this code knows; `schema/N.sql` leads from N-1 to N.
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 #: Pages of WAL after which the writer moves them into the database file: 16 MB of 4 kB pages.
 _CHECKPOINT_PAGES: Final = 4000
 _DIGEST: Final = 16
@@ -112,6 +123,7 @@ class SQLiteWriter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.outbox = SQLiteOutboxWriter(connection)
+        self._connections = ConnectionTable(connection)
         (self._last_key,) = connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
 
     def new_key(self) -> int:
@@ -164,7 +176,11 @@ class SQLiteWriter:
             yield from _events(self._connection, key)
 
     def write(
-        self, jobs: Collection[StoredJob], events: Sequence[NewEvent], outgoing: Outgoing = NOTHING_OUTGOING
+        self,
+        jobs: Collection[StoredJob],
+        events: Sequence[NewEvent],
+        outgoing: Outgoing = NOTHING_OUTGOING,
+        connections: Sequence[ConnectionChange] = (),
     ) -> None:
         with transaction(self._connection):
             self._write_jobs([job for job in jobs if job.fresh])
@@ -172,6 +188,7 @@ class SQLiteWriter:
             self._write_texts([job for job in jobs if job.state.texts is not job.stored_texts])
             self._write_events(events)
             write_outgoing(self._connection, outgoing)
+            self._connections.write(connections)
         for job in jobs:
             job.fresh = False
             job.stored_texts = job.state.texts
@@ -300,6 +317,10 @@ class SQLiteReader:
     def events(self, key: int) -> Iterator[StoredEvent]:
         with reported():
             yield from _events(self._connection, key)
+
+    def connections(self, key: int) -> list[Connection]:
+        with reported():
+            return connections_of(self._connection, key)
 
     def _select(self, condition: str, parameters: tuple[str, ...], texts: bool) -> Iterator[JobEntry]:
         join = "LEFT JOIN texts t ON t.job = j.id" if texts else ""

@@ -191,9 +191,9 @@ class Ingesting(SynchronousTestCase):
         written: list[tuple[int, int]] = []
         write = self.server.writer.write
 
-        def counting(jobs: Collection[StoredJob], events: Sequence[NewEvent]) -> None:
+        def counting(jobs: Collection[StoredJob], events: Sequence[NewEvent], **more: Any) -> None:
             written.append((len(jobs), len(events)))
-            write(jobs, events)
+            write(jobs, events, **more)
 
         with mock.patch.object(self.server.writer, "write", counting):
             self.server.send_all([registration(), *(running(number) for number in range(1, 100))])
