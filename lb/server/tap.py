@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -117,6 +118,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
         grey_jobs=bool(options["grey-jobs"]),
         max_subjobs=storing.subjobs,
         cache=JobCache(storing.cached_jobs, storing.cached_text),
+        host=socket.gethostname(),
+        user=options.own_name,
     )
     collector = Collector(ingest, writing.call, storing)
     answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
