@@ -14,6 +14,8 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import inlineCallbacks
 from twisted.python import usage
 
+from lb.rpc.plain import OFFSET as PB_OFFSET
+from lb.rpc.port import PBFactory
 from lb.security.policy import Action, Policy, PolicyError, load
 from lb.server.collector import Collector
 from lb.server.ingest import Ingest
@@ -146,7 +148,15 @@ def compose(options: Options, reactor: Any) -> MultiService:
         credentials.server(certificate_required=False, alpn=[il.ALPN]),
     )
     store_port.setServiceParent(service)
+    perspectives = PBFactory(questions, reactor, limits)
+    pb_port = TLSPort(
+        reactor, host, port + PB_OFFSET if port else 0, perspectives, credentials.server(certificate_required=False)
+    )
+    pb_port.setServiceParent(service)
     Readiness(
-        lambda: f"lb ready: https://{host}:{main_port.bound}/ events {host}:{store_port.bound} state {options.state}"
+        lambda: (
+            f"lb ready: https://{host}:{main_port.bound}/ events {host}:{store_port.bound}"
+            f" perspective broker {host}:{pb_port.bound} state {options.state}"
+        )
     ).setServiceParent(service)
     return service

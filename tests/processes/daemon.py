@@ -65,13 +65,14 @@ class Daemon:
 
 
 def free_port() -> int:
-    """The first of three neighbouring ports of which two are free."""
+    """A port that is free together with the others that a server takes: the next one, and the third after it."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
             first.bind(("127.0.0.1", 0))
             port = int(first.getsockname()[1])
             try:
                 second.bind(("127.0.0.1", port + 1))
+                third.bind(("127.0.0.1", port + 3))
             except (OSError, OverflowError):
                 continue
             return port

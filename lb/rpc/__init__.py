@@ -1,0 +1,1 @@
+"""Perspective Broker: L&B for programs on Twisted, as remote objects over TLS."""

@@ -1,0 +1,138 @@
+"""What a peer may ask over Perspective Broker; every call is answered as the same question over HTTPS would be.
+
+Arguments come from a stranger: they are checked before they are used, and a wrong one is an answer, not a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.spread import pb
+
+from lb.model.errors import LBError, invalid
+from lb.model.query import Flag
+from lb.model.status import JobStatus
+from lb.rpc.errors import RefusedError
+from lb.rpc.pages import OpenAnswers
+from lb.security.identity import Identity
+from lb.server.lookup import Answer, EventsAnswer
+from lb.server.query import Questions
+from lb.wire.lbxml import requests, results
+from lb.wire.lbxml import status as status_document
+
+#: Calls of one connection that may wait for their answer.
+MAX_CALLS = 32
+
+
+class Perspective(pb.Avatar):
+    """The service as one peer sees it. Documents are those of the query protocol (spec: wire-query.md §§4 to 7)."""
+
+    log: ClassVar[Logger] = Logger()
+
+    def __init__(self, questions: Questions, peer: Identity) -> None:
+        self._questions = questions
+        self._peer = peer
+        self._answers = OpenAnswers()
+        self._calls = 0
+
+    def logout(self) -> None:
+        """The peer is gone."""
+        self._answers.clear()
+
+    def perspectiveMessageReceived(self, broker: Any, message: str, args: Any, kw: Any) -> Any:
+        """Make a call; whatever goes wrong is told as `RefusedError`."""
+        method = getattr(self, f"perspective_{message}", None)
+        if method is None:
+            raise RefusedError(LBError(errno.ENOSYS, f"there is no method {message[:80]!r}"))
+        if self._calls >= MAX_CALLS:
+            raise RefusedError(LBError(errno.EAGAIN, f"{MAX_CALLS} calls wait for their answer already"))
+        try:
+            arguments, named = broker.unserialize(args, self), broker.unserialize(kw, self)
+        except Exception as error:
+            raise RefusedError(invalid(f"{message}: arguments that cannot be read: {error}")) from None
+        self._calls += 1
+        called = maybeDeferred(_checked, method, arguments, named)
+        called.addCallback(self._answers.paged)
+        called.addBoth(self._called)
+        called.addErrback(self._refused, message)
+        return broker.serialize(called, self, method, arguments, named)
+
+    def _called(self, result: Any) -> Any:
+        self._calls -= 1
+        return result
+
+    def _refused(self, failure: Failure, message: str) -> Failure:
+        error = failure.value
+        if isinstance(error, RefusedError):
+            return failure
+        if not isinstance(error, LBError):
+            self.log.failure("call {message} failed", failure=failure, message=message)
+            error = LBError(errno.EIO, "internal error of the server")
+        return Failure(RefusedError(error))
+
+    def perspective_query_jobs(self, document: bytes) -> Deferred[bytes]:
+        """The jobs that a query document asks for, as a result document, which also tells of errors."""
+        query = requests.read_jobs(document)
+
+        def found(answer: Answer) -> bytes:
+            rows = (
+                (
+                    None if Flag.NO_JOBS in query.flags else status.jobId,
+                    None if Flag.NO_STATES in query.flags else status_document.write(status),
+                )
+                for status in answer.jobs
+            )
+            return b"".join(results.write_jobs(rows, answer.error))
+
+        return self._questions.answer_jobs(self._peer, query).addCallback(found)
+
+    def perspective_query_events(self, document: bytes) -> Deferred[bytes]:
+        """The events that a query document asks for, as a result document."""
+
+        def found(answer: EventsAnswer) -> bytes:
+            return b"".join(results.write_events(answer.events, answer.error))
+
+        return self._questions.answer_events(self._peer, requests.read_events(document)).addCallback(found)
+
+    def perspective_status(self, unique: bytes, flags: int = 0) -> Deferred[bytes]:
+        """The state of one job, by the unique part of its id, as a status document."""
+        return self._questions.status(self._peer, unique.decode("utf-8", "surrogateescape"), Flag(flags)).addCallback(
+            status_document.write
+        )
+
+    def perspective_own_jobs(self) -> Deferred[bytes]:
+        """The ids of the caller's own jobs, as the document of ``GET /``."""
+
+        def found(jobs: list[JobStatus]) -> bytes:
+            return b"".join(results.write_user_jobs(str(job.jobId) for job in jobs))
+
+        return self._questions.own_jobs(self._peer, Flag(0)).addCallback(found)
+
+
+#: Types of the arguments, by method; all of a method's arguments but the first have defaults.
+_ARGUMENTS: dict[str, tuple[type, ...]] = {
+    "perspective_query_jobs": (bytes,),
+    "perspective_query_events": (bytes,),
+    "perspective_status": (bytes, int),
+    "perspective_own_jobs": (),
+}
+_ALL_FLAGS = sum(flag.value for flag in Flag)
+
+
+def _checked(method: Callable[..., Any], arguments: Any, named: Any) -> Any:
+    """Call a method with arguments of the right number and types."""
+    name = method.__name__
+    types = _ARGUMENTS[name]
+    least = min(1, len(types))
+    right = not named and least <= len(arguments) <= len(types)
+    if not right or not all(type(value) is wanted for value, wanted in zip(arguments, types, strict=False)):
+        wanted = ", ".join(kind.__name__ for kind in types) or "nothing"
+        raise invalid(f"{name.removeprefix('perspective_')} takes {wanted}")
+    if any(isinstance(value, int) and not 0 <= value <= _ALL_FLAGS for value in arguments):
+        raise invalid("flags that do not exist")
+    return method(*arguments)

@@ -1,0 +1,120 @@
+"""The port of Perspective Broker: its connections and what they may cost.
+
+A message is bounded before it is kept, types that are not plain data are refused, and a peer that does not follow the
+protocol is disconnected without a word.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.spread import pb
+from zope.interface import implementer
+
+from lb.rpc.plain import plain_data
+from lb.rpc.realm import Root
+from lb.server.query import Questions
+from lb.service.bounds import Limits
+
+#: Bytes of one message: a query document with room around it. Longer queries go over HTTPS.
+MAX_MESSAGE: Final = 1 << 20
+#: Lists within lists of one message; calls of ours need less than ten.
+MAX_DEPTH: Final = 32
+
+
+@implementer(IHandshakeListener)
+class Connection(pb.Broker):
+    """One connection to the port."""
+
+    log: ClassVar[Logger] = Logger()
+    #: TCP, or TLS over it.
+    transport: Any
+    factory: Any  # a PBFactory; Twisted declares it None
+
+    def connectionMade(self) -> None:
+        """Count it in."""
+        self.deadline: float | None = None
+        self._begun = 0
+        super().connectionMade()
+        if not self.factory.add(self):
+            self.transport.abortConnection()
+            return
+        self.deadline = self.factory.clock.seconds() + self.factory.limits.handshake
+
+    def handshakeCompleted(self) -> None:
+        """From here on the peer has time."""
+        self._rest()
+
+    def _rest(self) -> None:
+        self.deadline = self.factory.clock.seconds() + self.factory.limits.idle
+
+    def dataReceived(self, chunk: bytes) -> None:
+        """Bound what has begun, then read it."""
+        if self._begun == 0:
+            self.deadline = self.factory.clock.seconds() + self.factory.limits.message
+        self._begun += len(chunk)
+        try:
+            super().dataReceived(chunk)
+        except Exception as error:
+            self._broken(f"{type(error).__name__}: {error}")
+            return
+        if not self.listStack and not self.buffer:
+            self._begun = 0
+            self._rest()
+        elif self._begun > MAX_MESSAGE or len(self.listStack) > MAX_DEPTH:
+            self._broken("a message beyond the bounds")
+
+    def callExpressionReceived(self, obj: object) -> None:
+        """A whole message."""
+        self._begun = 0
+        super().callExpressionReceived(obj)
+
+    def _broken(self, reason: str) -> None:
+        self.log.warn("{peer} does not speak the protocol: {reason}", peer=self.transport.getPeer(), reason=reason)
+        self.listStack, self.buffer = [], b""
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Count it out."""
+        self.factory.remove(self)
+        super().connectionLost(reason)
+
+
+class PBFactory(pb.PBServerFactory):
+    """The port's connections."""
+
+    noisy = False
+    protocol = Connection
+
+    def __init__(self, questions: Questions, clock: IReactorTime, limits: Limits) -> None:
+        super().__init__(Root(questions), security=plain_data())
+        self.clock = clock
+        self.limits = limits
+        self._connections: set[Connection] = set()
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = clock
+
+    def add(self, connection: Connection) -> bool:
+        """Count a connection in; False when there are too many."""
+        if len(self._connections) >= self.limits.connections:
+            return False
+        self._connections.add(connection)
+        if not self._sweeping.running:
+            self._sweeping.start(1.0, now=False)
+        return True
+
+    def remove(self, connection: Connection) -> None:
+        """Count a connection out."""
+        self._connections.discard(connection)
+        if not self._connections and self._sweeping.running:
+            self._sweeping.stop()
+
+    def _sweep(self) -> None:
+        now = self.clock.seconds()
+        for connection in [one for one in self._connections if one.deadline is not None and now > one.deadline]:
+            connection.transport.abortConnection()

@@ -1,0 +1,1 @@
+"""Perspective Broker: over TLS on loopback, and byte by byte."""
