@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lb.model.status import JobStatus, State
+from lb.state.generic.memory import Memory
 
 #: Version of the stored forms below and of the rules that made them.
 VERSION: Final = 1
@@ -49,6 +50,7 @@ class Hidden(msgspec.Struct, omit_defaults=True):
     tags: dict[str, Tag] = {}  #: by name
     pay_pending: str | None = None
     pay_unconfirmed: str | None = None
+    generic: Memory | None = None  #: of a job whose family a site describes
 
 
 class Texts(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -93,6 +95,7 @@ class Job:
                 setattr(status, name, held.copy())
         hidden.branches = hidden.branches.copy()
         hidden.tags = hidden.tags.copy()
+        hidden.generic = hidden.generic and hidden.generic.copy()
         return Job(status, hidden, self.texts)
 
     def view(self) -> JobStatus:
