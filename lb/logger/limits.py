@@ -26,6 +26,13 @@ class DeliveryLimits:
     slowest: int = bound("reply-rate", 100_000, Unit.RATE, "what a slow line must carry to earn further time")
     reply_bytes: int = bound("max-reply", 64 * KIBIBYTE, Unit.BYTES, "longest reply of a server", least=64)
     first_pause: float = bound("first-pause", 1.0, Unit.SECONDS, "pause after a first failure; it doubles", least=0.01)
+    refusals: int = bound(
+        "max-refusals",
+        5,
+        Unit.COUNT,
+        "refusals for now of one event after which it goes to quarantine if the server accepts others",
+        zero="however many",
+    )
     longest_pause: float = bound("longest-pause", 60.0, Unit.SECONDS, "longest pause after failures", least=0.01)
 
 

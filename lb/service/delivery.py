@@ -8,97 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
-from typing import Protocol as Interface
+from typing import Generic
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lb.service.deliverable import Limits, Listener, Queue, R
 from lb.service.link import Link, LinkFactory
+from lb.service.refusals import Refusals, words
 from lb.wire import il
-
-
-class Record(Interface):
-    """One thing to be delivered."""
-
-    @property
-    def number(self) -> int:
-        """Its place in the queue, from 1."""
-
-    @property
-    def payload(self) -> bytes:
-        """The line that travels."""
-
-
-R = TypeVar("R", bound=Record)
-
-
-class Queue(Interface[R]):
-    """A destination's records, numbered in their order; `lb.spool.queue.Queue` is one."""
-
-    #: To be called when more can be read.
-    wake_up: Callable[[], None] | None
-
-    @property
-    def destination(self) -> str: ...
-
-    @property
-    def pending(self) -> int:
-        """How many are not acknowledged, as far as it is known."""
-
-    @property
-    def readable(self) -> bool:
-        """Whether `read` may find more."""
-
-    def read(self, max_records: int, max_bytes: int) -> Deferred[list[R]]:
-        """The next records: no more than so many, and bytes unless the first has more."""
-
-    def rewind(self) -> None:
-        """Read again from the first record that is not acknowledged."""
-
-    def acknowledge(self, number: int) -> None:
-        """All records up to a number have been delivered."""
-
-    def acknowledge_one(self, number: int) -> None:
-        """A record has been delivered."""
-
-    def quarantine(self, record: R, reason: str) -> Deferred[None]:
-        """Set aside a record that was refused for good; acknowledges it."""
-
-
-class Limits(Interface):
-    """Bounds of a delivery; `lb.logger.limits.DeliveryLimits` says what each means."""
-
-    @property
-    def window_records(self) -> int: ...
-
-    @property
-    def window_bytes(self) -> int: ...
-
-    @property
-    def patience(self) -> float: ...
-
-    @property
-    def slowest(self) -> int: ...
-
-    @property
-    def reply_bytes(self) -> int: ...
-
-    @property
-    def first_pause(self) -> float: ...
-
-    @property
-    def longest_pause(self) -> float: ...
-
-
-class Listener(Interface):
-    """Who wants to hear of final replies; false when nobody waits."""
-
-    def __bool__(self) -> bool: ...
-
-    def tell(self, destination: str, number: int, reply: il.Reply) -> None: ...
 
 
 class Delivery(Generic[R]):
@@ -129,6 +49,7 @@ class Delivery(Generic[R]):
         self._sent: deque[R] = deque()  # without a reply
         self._sent_bytes = 0
         self._reading = False
+        self._refusals: Refusals[R] = Refusals(limits.refusals)
         self._setting_aside = 0  # records on their way to quarantine
         self._failures = 0
         self._pause: IDelayedCall | None = None
@@ -209,7 +130,7 @@ class Delivery(Generic[R]):
         """A link ended: resend what has no reply; a close that follows a success is a peer's custom, no failure."""
         if link is not self._link:
             return
-        again = self._succeeded
+        again = self._succeeded or self._refusals.reconnect()
         self._drop()
         if again:
             self.wake()
@@ -234,6 +155,7 @@ class Delivery(Generic[R]):
         self._back_off(reason)
 
     def _back_off(self, reason: str) -> None:
+        self._refusals.nothing_proven()
         if self._stopped or self._pause is not None:
             return
         first = self._limits.first_pause
@@ -282,10 +204,14 @@ class Delivery(Generic[R]):
         link = self._link
         if link is None or not self._usable:
             return
-        window = self._limits.window_records if link.pipelining else 1
+        window = self._limits.window_records if link.pipelining and not self._refusals.suspect else 1
         idle = not self._sent
+        doubts = bool(self._refusals)
         frames = []
         while self._read and len(self._sent) < window:
+            if doubts and self._refusals.passed_over(self._read[0]):
+                self._read.popleft()
+                continue
             size = len(self._read[0].payload)
             if self._sent and self._sent_bytes + size > self._limits.window_bytes:
                 break
@@ -301,6 +227,8 @@ class Delivery(Generic[R]):
             self._reading = True
             fetched = self._queue.read(self._limits.window_records, self._limits.window_bytes)
             fetched.addCallbacks(self._fetched, self._unread)
+        if self._refusals.passing and not self._sent and not self._reading:
+            self._fail("there is nothing behind the record that is refused")
 
     def _fetched(self, records: list[R]) -> None:
         self._reading = False
@@ -317,6 +245,7 @@ class Delivery(Generic[R]):
         """Take replies for what was sent."""
         if link is not self._link:
             return
+        doubts = bool(self._refusals)
         done = 0  # the last number of those accepted one after the other
         for reply in replies:
             if not self._sent:
@@ -326,10 +255,12 @@ class Delivery(Generic[R]):
             accepted = reply.major == il.Major.OK
             if not accepted and not il.is_permanent(reply):
                 self._acknowledge(done)
-                self._fail(f"the reply was {_words(reply)}")
+                self._refused(reply)
                 return
             record = self._sent.popleft()
             self._sent_bytes -= len(record.payload)
+            if doubts and (given_up := self._refusals.settled(record.number, accepted)):
+                self._give_up(*given_up)
             if not accepted:
                 self._acknowledge(done)
                 done = 0
@@ -354,16 +285,34 @@ class Delivery(Generic[R]):
             self._succeeded = True
             self._failures = 0
 
-    def _set_aside(self, record: R, reply: il.Reply) -> None:
-        words = _words(reply)
+    def _refused(self, reply: il.Reply) -> None:
+        """The first of what was sent is refused for now: pause, or see whether it is this record alone."""
+        record = self._sent[0]
+        behind = bool(self._read or self._queue.readable)
+        if self._refusals.refused(record, reply) and behind:
+            self._sent.clear()
+            self._sent_bytes = 0
+            self._read.appendleft(record)
+            self._pump()
+        else:
+            self._fail(f"the reply was {words(reply)}")
+
+    def _give_up(self, record: R, reply: il.Reply, why: str) -> None:
+        """Set aside a record that was refused for now, too often."""
+        self._set_aside(record, reply, why)
+        if self._listener:
+            self._listener.tell(self._queue.destination, record.number, reply)
+
+    def _set_aside(self, record: R, reply: il.Reply, why: str = "") -> None:
+        reason = f"{why}{words(reply)}"
         self._log.warn(
-            "{destination}: record {number} is set aside, the reply was {reply}",
+            "{destination}: record {number} is set aside: {reason}",
             destination=self._queue.destination,
             number=record.number,
-            reply=words,
+            reason=reason,
         )
         self._setting_aside += 1
-        self._queue.quarantine(record, words).addCallbacks(self._aside, self._not_aside)
+        self._queue.quarantine(record, reason).addCallbacks(self._aside, self._not_aside)
 
     def _aside(self, _: None) -> None:
         self._setting_aside -= 1
@@ -372,7 +321,3 @@ class Delivery(Generic[R]):
         self._setting_aside -= 1
         if not self._stopped:
             self._fail(f"quarantine: {failure.getErrorMessage()}")
-
-
-def _words(reply: il.Reply) -> str:
-    return f"{reply.major}/{reply.minor} {reply.text}"

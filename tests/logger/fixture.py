@@ -18,7 +18,7 @@ from zope.interface import implementer
 from lb.logger.confirmations import Confirmations
 from lb.logger.forwarder import Forwarder
 from lb.logger.intake import Intake
-from lb.logger.limits import AnswerLimits
+from lb.logger.limits import AnswerLimits, DeliveryLimits
 from lb.logger.receiver import ProducerPort
 from lb.security.identity import Identity
 from lb.service.bounds import Limits
@@ -125,7 +125,14 @@ class Server:
 class Logger:
     """The parts of a logger over a directory."""
 
-    def __init__(self, directory: str, *, forward: str | None = None, spool_limits: SpoolLimits | None = None) -> None:
+    def __init__(
+        self,
+        directory: str,
+        *,
+        forward: str | None = None,
+        spool_limits: SpoolLimits | None = None,
+        delivery: DeliveryLimits = DeliveryLimits(),  # noqa: B008
+    ) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.writer = SteppedWriter()
@@ -134,7 +141,7 @@ class Logger:
         self.servers = {GOOD: Server(), BAD: Server()}
         self.confirmations = Confirmations(self.clock, AnswerLimits().confirmation)
         self.forwarder = Forwarder(
-            self.spool, self.servers.__getitem__, self.confirmations, self.clock, random=lambda: 1.0
+            self.spool, self.servers.__getitem__, self.confirmations, self.clock, random=lambda: 1.0, limits=delivery
         )
         self.intake = Intake(
             self.spool,
