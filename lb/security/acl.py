@@ -138,6 +138,11 @@ class ACL:
         types = {e.permission_type for e in self.entries if e.permission is permission and _names(e.credential, peer)}
         return types == {PermissionType.ALLOW}
 
+    @property
+    def persons(self) -> Iterator[str]:
+        """Names of the persons that the list says anything about."""
+        return (entry.credential[3:] for entry in self.entries if entry.credential.startswith("dn:"))
+
     def access_rights(self) -> str:
         """The list for people, as the status attribute of this name shows it."""
         return "".join(self._rights(permission) for permission in Permission)

@@ -1,0 +1,264 @@
+"""Matching: the index finds what comparing every registration finds, and looks at few that cannot match."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from lb.model.jobid import JobId
+from lb.model.query import FORMS, Attribute, Condition, Flag, Operator
+from lb.model.status import TERMINAL, JobStatus, JobType, State
+from lb.model.subject import comparable
+from lb.security.acl import ACL, Entry, IdType, Permission, PermissionType
+from lb.security.policy import Action, Policy
+from lb.server.access import Access, access
+from lb.server.conditions import job_meets, job_value
+from lb.server.notify.matcher import Change, Matcher
+from lb.server.notify.registration import Registration, from_store, split_jobs, to_store
+from tests.notify.registrations import ALICE, BOB, CAROL, JOBS, change, changed, equal, registration, status
+
+OPEN = Policy.open()
+TEXTS = ("a", "b", None)
+JDLS = (None, '[ VO = "x" ]', '[ VO = "y"; Q = "x" ]')
+
+# --- any registrations, any change ------------------------------------------------------------------------------
+
+_VALUES = {
+    Attribute.OWNER: st.sampled_from([None, ALICE, BOB, CAROL.replace("emailAddress", "Email").lower()]),
+    Attribute.PARENT: st.sampled_from(JOBS),
+    Attribute.STATUS: st.sampled_from(list(map(int, State))),
+    Attribute.USERTAG: st.sampled_from(["a", "b"]),
+    Attribute.JDL_ATTR: st.sampled_from(["x", "y"]),
+    Attribute.TIME: st.integers(0, 3),
+    Attribute.STATEENTERTIME: st.integers(0, 3),
+    Attribute.LASTUPDATETIME: st.integers(0, 3),
+    Attribute.RESUBMITTED: st.integers(0, 1),
+    Attribute.DONECODE: st.integers(-1, 2),
+    Attribute.EXITCODE: st.integers(0, 2),
+    Attribute.JOB_TYPE: st.sampled_from([0, 1, 4]),
+    Attribute.VM_STATUS: st.integers(-1, 2),
+    Attribute.LOCATION: st.sampled_from(["a", "b"]),
+    Attribute.DESTINATION: st.sampled_from(["a", "b"]),
+    Attribute.NETWORK_SERVER: st.sampled_from(["a", "b"]),
+}
+
+
+@st.composite
+def _groups(draw: st.DrawFn) -> tuple[Condition, ...]:
+    attribute = draw(st.sampled_from(sorted(_VALUES)))
+    name = {Attribute.USERTAG: "Tag", Attribute.JDL_ATTR: "vo"}.get(attribute)
+    made = []
+    for _ in range(draw(st.integers(1, 3))):
+        operator = draw(st.sampled_from(sorted(FORMS[attribute].job_operators)))
+        value = None if operator is Operator.CHANGED else draw(_VALUES[attribute])
+        value2 = draw(_VALUES[attribute]) if operator is Operator.WITHIN else None
+        state = draw(st.integers(0, 11)) if attribute is Attribute.TIME else None
+        made.append(Condition(attribute, operator, value, value2, name, state))
+    return tuple(made)
+
+
+_registrations = st.builds(
+    lambda groups, owner, jobs, flags: (groups, owner, jobs, flags),
+    st.lists(_groups(), max_size=3),
+    st.sampled_from([ALICE, BOB, CAROL]),
+    st.lists(st.sampled_from(JOBS), max_size=2, unique=True),
+    st.sampled_from([Flag(0), Flag.TERMINAL_STATES, Flag.HISTORY]),
+)
+_statuses = st.builds(
+    JobStatus,
+    state=st.sampled_from(list(map(int, State))),
+    owner=st.sampled_from([ALICE, BOB, CAROL]),
+    jobtype=st.sampled_from([0, 1, 4]),
+    parent_job=st.sampled_from([None, str(JOBS[0]), str(JOBS[1])]),
+    location=st.sampled_from(TEXTS),
+    destination=st.sampled_from(TEXTS),
+    network_server=st.sampled_from(TEXTS),
+    done_code=st.integers(-1, 2),
+    exit_code=st.integers(0, 2),
+    resubmitted=st.booleans(),
+    user_tags=st.sampled_from([None, [("tag", "a")], [("TAG", "b"), ("x", "a")]]),
+    stateEnterTime=st.integers(0, 3_000_000),
+    lastUpdateTime=st.integers(0, 3_000_000),
+    stateEnterTimes=st.lists(st.integers(0, 3), min_size=12, max_size=12),
+    payload_owner=st.sampled_from([None, BOB, CAROL]),
+    vm_state=st.integers(-1, 2),
+)
+_acls = st.sampled_from(
+    [
+        None,
+        str(ACL().add(Entry(BOB.upper(), IdType.DN, Permission.READ, PermissionType.ALLOW))),
+        str(ACL().add(Entry(CAROL, IdType.DN, Permission.READ, PermissionType.DENY))),
+    ]
+)
+_policies = st.builds(
+    lambda granted: [(person, action) for person, action in granted],
+    st.lists(
+        st.tuples(
+            st.sampled_from([ALICE, BOB]),
+            st.sampled_from([Action.READ_ALL, Action.READ_ANONYMIZED, Action.STATUS_FOR_MONITORING]),
+        ),
+        max_size=1,
+    ),
+)
+
+
+def _naively(one: Registration, made: Change, jdls: tuple[str | None, str | None], policy: Policy) -> Access:
+    """What the specification says, step by step (§2)."""
+    new, old = made.new, made.old
+    if one.jobs and made.jobid not in one.jobs:
+        return Access.NONE
+    if Flag.TERMINAL_STATES in one.flags and (
+        new.state not in TERMINAL or (new.state == State.Purged and old is not None and old.state in TERMINAL)
+    ):
+        return Access.NONE
+    after = JobStatus(**{**_fields(new), "jdl": jdls[1]})
+    before = None if old is None else JobStatus(**{**_fields(old), "jdl": jdls[0]})
+
+    def holds(condition: Condition) -> bool:
+        if condition.operator is not Operator.CHANGED:
+            return job_meets(((condition,),), after, made.jobid, one.owner)
+        if before is None:
+            return True
+        about = (condition.attribute, condition.name, condition.state)
+        return bool(job_value(*about, after, made.jobid) != job_value(*about, before, made.jobid))
+
+    if not all(any(holds(condition) for condition in group) for group in one.groups):
+        return Access.NONE
+    return access(policy, one.peer, made.owner, new.payload_owner, made.acl)
+
+
+def _fields(of: JobStatus) -> dict[str, object]:
+    return {name: getattr(of, name) for name in JobStatus.__struct_fields__}
+
+
+class AnyRegistrations(SynchronousTestCase):
+    """Properties."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.lists(_registrations, min_size=1, max_size=12),
+        st.lists(
+            st.tuples(
+                st.none() | _statuses,
+                _statuses,
+                st.sampled_from(JOBS),
+                _acls,
+                st.tuples(st.sampled_from(JDLS), st.sampled_from(JDLS)),
+            ),
+            min_size=1,
+            max_size=6,
+        ),
+        _policies,
+        st.sets(st.integers(1, 12)),
+    )
+    def test_index_agrees_with_comparing_all(self, asked, changes, granted, dropped) -> None:  # type: ignore[no-untyped-def]
+        """P7, P10: for any registrations, some of them dropped, the index finds whom comparing all would find."""
+        policy = OPEN
+        for person, action in granted:
+            policy = policy.permitting(person, action)
+        made = [
+            registration(number, *groups, owner=owner, jobs=tuple(jobs), flags=flags)
+            for number, (groups, owner, jobs, flags) in enumerate(asked, 1)
+        ]
+        matcher = Matcher(policy, made)
+        for number in dropped:
+            matcher.remove(number)
+        left = [one for one in made if one.number not in dropped]
+        for old, new, jobid, acl, jdls in changes:
+            happened = Change(jobid, new.owner, acl, old, new, jdls)
+            expected = [
+                (one, found) for one in left if (found := _naively(one, happened, jdls, policy)) is not Access.NONE
+            ]
+            self.assertEqual(matcher.matching(happened), expected)
+        for one in left:
+            matcher.remove(one.number)
+        self.assertFalse(matcher)
+        self.assertEqual(matcher._root.levels, {})
+
+    @given(_registrations)
+    def test_stored_form(self, asked) -> None:  # type: ignore[no-untyped-def]
+        """P9: a registration comes back from what the store keeps of it."""
+        groups, owner, jobs, flags = asked
+        one = registration(3, *groups, owner=owner, jobs=tuple(jobs), flags=flags)
+        self.assertEqual(from_store(to_store(one)), one)
+
+
+# --- the index --------------------------------------------------------------------------------------------------
+
+
+class Index(SynchronousTestCase):
+    """Ten thousand registrations that cannot match cost nothing."""
+
+    def _candidates(self, registrations: list[Registration], happened: Change) -> int:
+        matcher = Matcher(OPEN.permitting("/CN=admin", Action.READ_ALL), registrations)
+        return sum(1 for _ in matcher.candidates(happened))
+
+    def test_by_job(self) -> None:
+        """Registrations for other jobs are not looked at."""
+        made = [registration(number, jobs=(JobId("lb.example", 9000, f"j{number}"),)) for number in range(1_000)]
+        self.assertEqual(self._candidates([*made, registration(5_000, jobs=(JOBS[0],))], change(status())), 1)
+
+    def test_by_reader(self) -> None:
+        """Registrations for all jobs, of persons who may not read this one, are not looked at."""
+        made = [registration(number, owner=f"/CN={number}") for number in range(1_000)]
+        self.assertEqual(self._candidates([*made, registration(5_000)], change(status())), 1)
+
+    def test_by_state(self) -> None:
+        """One person's registrations for another state are not looked at, whatever operator says so."""
+        beyond = (Condition(Attribute.STATUS, Operator.GREATER, int(State.Running)),)
+        made = [registration(number, beyond) for number in range(1_000)]
+        made += [registration(number, equal(Attribute.STATUS, int(State.Done))) for number in range(1_000, 2_000)]
+        made += [registration(number, flags=Flag.TERMINAL_STATES) for number in range(2_000, 3_000)]
+        happened = change(status(state=State.Running), status(state=State.Ready))
+        self.assertEqual(self._candidates(made, happened), 0)
+
+    def test_by_change(self) -> None:
+        """Registrations for changes of what did not change are not looked at."""
+        made = [registration(number, changed(Attribute.STATUS)) for number in range(1_000)]
+        happened = change(status(state=State.Running), status(state=State.Running))
+        self.assertEqual(self._candidates(made, happened), 0)
+
+    def test_by_anything_that_must_be_equal(self) -> None:
+        """An administrator's registrations for other owners, parents, tags, destinations, VOs are not looked at."""
+        attributes = [Attribute.OWNER, Attribute.USERTAG, Attribute.DESTINATION, Attribute.JDL_ATTR]
+        made = [
+            registration(number, equal(attributes[number % 4], f"/CN={number}", name="t"), owner="/CN=admin")
+            for number in range(1_000)
+        ]
+        self.assertEqual(self._candidates(made, change(status(jobtype=JobType.SIMPLE))), 0)
+
+    def test_many_alternatives(self) -> None:
+        """P10: a registration with many jobs and many alternatives does not multiply them in memory."""
+        jobs = tuple(JobId("lb.example", 9000, f"j{number}") for number in range(1_000))
+        tags = equal(Attribute.USERTAG, *(f"v{number}" for number in range(1_000)), name="t")
+        matcher = Matcher(OPEN)
+        with mock.patch("lb.server.notify.matcher._Node", wraps=matcher._root.__class__) as nodes:
+            matcher.add(registration(1, tags, jobs=(*jobs, JOBS[0])))
+        self.assertLess(nodes.call_count, 2_500)
+        met = change(status(user_tags=[("T", "v7")]))
+        self.assertEqual([one.number for one, _ in matcher.matching(met)], [1])
+        self.assertEqual(matcher.matching(change(status(user_tags=[("T", "w")]))), [])
+
+    def test_replaced(self) -> None:
+        """A registration that changed is found under its new conditions only."""
+        matcher = Matcher(OPEN, [registration(1, equal(Attribute.LOCATION, "a"))])
+        matcher.add(registration(1, equal(Attribute.LOCATION, "b")))
+        self.assertEqual(matcher.matching(change(status(location="a"))), [])
+        self.assertEqual(len(matcher.matching(change(status(location="b")))), 1)
+
+
+class Splitting(SynchronousTestCase):
+    """What a request's conditions become."""
+
+    def test_jobs_apart(self) -> None:
+        """Job ids of all groups make the job set, other groups stay."""
+        state = equal(Attribute.STATUS, 5)
+        groups = (equal(Attribute.JOBID, JOBS[0], JOBS[1]), state, equal(Attribute.JOBID, JOBS[1]))
+        self.assertEqual(split_jobs(groups), ((JOBS[0], JOBS[1]), (state,)))
+
+    def test_comparable_owner(self) -> None:
+        """An owner's registrations are found under any spelling of the name."""
+        self.assertEqual(to_store(registration(owner=CAROL)).owner_key, comparable(CAROL))
