@@ -149,6 +149,7 @@ def check(checked: Checked) -> list[str]:
     """Make the parts of a family; returns what is wrong, in the order of the file."""
     problems = [*_head(checked.document), *_states(checked), *_attributes(checked), *_events(checked)]
     problems += _transitions(checked)
+    _collect_events(checked)
     # Ways through a table that is wrong would only be reported a second time.
     return problems or [*_shadowed(checked), *_ways(checked)]
 
@@ -237,8 +238,6 @@ def _events(checked: Checked) -> Iterator[str]:
                 yield f"{place}.attributes[{number}]: {_unknown('attribute', attribute, document.attributes)}"
             elif attribute in entry.attributes[:number]:
                 yield f"{place}.attributes[{number}]: duplicate name {attribute!r}"
-        rows = tuple(number for number, row in enumerate(document.transitions) if row.event == name)
-        checked.events[name] = EventKind(name, tuple(entry.attributes), rows)
 
 
 def _transitions(checked: Checked) -> Iterator[str]:
@@ -272,6 +271,19 @@ def _transitions(checked: Checked) -> Iterator[str]:
             yield from (f"{place}.when.{name}: {value!r} is no {type_.value}" for value, got in known if got is None)
             conditions.append((name, frozenset(got for _, got in known if got is not None)))
         checked.transitions.append(Transition(row.event, frozenset(sources), row.to, tuple(conditions)))
+
+
+def _collect_events(checked: Checked) -> None:
+    for name, entry in checked.document.events.items():
+        rows = tuple(number for number, row in enumerate(checked.transitions) if row.event == name)
+        bound: dict[str, dict[Value, tuple[int, ...]]] = {}
+        for number in rows:
+            for attribute, values in checked.transitions[number].when[:1]:
+                for value in values:
+                    by_value = bound.setdefault(attribute, {})
+                    by_value[value] = (*by_value.get(value, ()), number)
+        free = tuple(number for number in rows if not checked.transitions[number].when)
+        checked.events[name] = EventKind(name, tuple(entry.attributes), rows, free, bound)
 
 
 def _shadowed(checked: Checked) -> Iterator[str]:

@@ -86,6 +86,15 @@ class EventKind(msgspec.Struct, frozen=True):
     name: str
     attributes: tuple[str, ...]
     rows: tuple[int, ...]
+    free: tuple[int, ...]  #: rows without a condition
+    bound: dict[str, dict[Value, tuple[int, ...]]]  #: the others, by their first condition: attribute, then value
+
+    def fitting(self, given: dict[str, Value], transitions: tuple[Transition, ...]) -> tuple[int, ...]:
+        """The rows whose conditions the values of an event meet, in the order of the table."""
+        if not self.bound:
+            return self.free
+        found = [row for name, rows in self.bound.items() if name in given for row in rows.get(given[name], ())]
+        return tuple(sorted([*self.free, *(row for row in found if transitions[row].fits(given))]))
 
 
 class Family(msgspec.Struct, frozen=True, eq=False):

@@ -140,7 +140,7 @@ def _tagged(event: Event, family: Family, memory: Memory) -> Outcome:
     for attribute in kind.attributes:
         _take(memory, family, attribute, key, values.get(attribute))
     outcome = Outcome.OK if readable and given.keys() <= set(kind.attributes) else Outcome.SUSPECT
-    rows = tuple(row for row in kind.rows if family.transitions[row].fits(values))
+    rows = kind.fitting(values, family.transitions)
     if rows and not _move(memory, family, Step(key, event.timestamp, rows)):
         return Outcome.LATE
     return outcome
@@ -237,7 +237,8 @@ def _show(job: Job, family: Family, memory: Memory) -> None:
     status.reason = _reason(kind)
     tags = [(family.prefix + STATE, kind.name)]
     for name, attribute in family.attributes.items():
-        text = _text(memory.values.get(name))
+        held = memory.values.get(name)
+        text = _text(held) if held else None
         if text is not None:
             tags.append((family.prefix + name, text))
         if attribute.status is not None:
@@ -251,8 +252,10 @@ def _reason(kind: StateKind) -> str | None:
     return None if kind.name.lower() == kind.standard.name.lower() else kind.name
 
 
-def _text(held: list[Kept] | None) -> str | None:
-    texts = [kept.text for kept in held or () if kept.text is not None]
+def _text(held: list[Kept]) -> str | None:
+    if len(held) == 1:
+        return held[0].text
+    texts = [kept.text for kept in held if kept.text is not None]
     return "\n".join(texts) if texts else None
 
 
