@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IHandshakeListener, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IHandshakeListener, IProtocolFactory, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -27,6 +27,7 @@ from lb.security.identity import ANONYMOUS, Identity, identity_of
 from lb.server.limits import QueryLimits
 from lb.server.lookup import Answer, EventsAnswer
 from lb.server.query import Questions
+from lb.service.bounds import Budget
 from lb.wire import http
 from lb.wire.http_status import Operation, status_of
 from lb.wire.lbxml import requests, results
@@ -141,7 +142,7 @@ def _unread(error: LBError, document: bytes) -> bytes:
     return http.response(status) if status == 400 else http.response(status, document)
 
 
-@implementer(IHandshakeListener)
+@implementer(IHandshakeListener, IPushProducer)
 class QueryConnection(Protocol):
     """One connection of the main port."""
 
@@ -154,15 +155,21 @@ class QueryConnection(Protocol):
         self._port = port
         self._site = site
         self._limits = limits
-        self._reader = http.RequestReader(
-            max_body=limits.request_bytes, hand_over=lambda request: not request.protocol_mode
-        )
+        self._reader = self._make_reader(limits.anonymous_bytes)
         self._web: Any = None
         self._peer: Identity | None = None
         self._requests: deque[http.Request] = deque()
+        self._waiting_bytes = 0  # of their bodies
+        self._held = 0  # bytes of a begun request
         self._answering = False
         self._closing = False
+        self._paused = False
+        self._full = False  # the peer does not read its answers
         self.deadline: float | None = None
+
+    def _make_reader(self, max_body: int) -> http.RequestReader:
+        max_body = min(max_body, self._limits.request_bytes)
+        return http.RequestReader(max_body=max_body, hand_over=lambda request: not request.protocol_mode)
 
     def connectionMade(self) -> None:
         if not self.factory.add(self):
@@ -170,6 +177,7 @@ class QueryConnection(Protocol):
             self.transport.abortConnection()
             return
         self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
         self.deadline = self.factory.clock.seconds() + self._limits.handshake
         if not isinstance(self.transport, TLSMemoryBIOProtocol):
             self.handshakeCompleted()
@@ -179,10 +187,12 @@ class QueryConnection(Protocol):
             self._peer = identity_of(self.transport.getHandle())
         else:
             self._peer = ANONYMOUS
-        self._rest()
+        if self._peer.name is not None:
+            self._reader = self._make_reader(self._limits.request_bytes)
+        self._give_time(self._limits.idle)
 
-    def _rest(self) -> None:
-        self.deadline = self.factory.clock.seconds() + self._limits.idle
+    def _give_time(self, seconds: float | None) -> None:
+        self.deadline = None if seconds is None else self.factory.clock.seconds() + seconds
 
     def dataReceived(self, data: bytes) -> None:
         if self._web is not None:
@@ -190,24 +200,44 @@ class QueryConnection(Protocol):
             return
         if self._closing:
             return
-        self._requests += self._reader.feed(data)
-        if not self._reader.idle:
-            self.deadline = self.factory.clock.seconds() + self._limits.message
-        if len(self._requests) > self._limits.window_requests:
-            self.transport.pauseProducing()
+        came = self._reader.feed(data)
+        self._requests += came
+        self._waiting_bytes += sum(len(request.body) for request in came)
+        held, before = self._reader.held, self._held
+        if not self._account(held):
+            return
+        # The time of a request runs from its first byte, not from the last one that came.
+        if not self._answering and (came or before == 0) and not self._reader.idle:
+            self._give_time(self._limits.message)
         self._next()
+        self._pace()
+
+    def _account(self, held: int) -> bool:
+        """Bound the memory of requests that have begun; False when the connection had to end."""
+        granted = self.factory.budget.change(self._held, held)
+        self._held = held
+        if not granted:
+            self.log.warn("connection from {peer} closed: too many great requests at once", peer=self._name())
+            self._closing = True
+            self.transport.abortConnection()
+        return granted
 
     def _next(self) -> None:
         """Answer the requests one after another; what follows them comes when they are done."""
-        while self._requests and not self._answering:
+        while self._requests and not self._answering and not self._full:
+            request = self._requests.popleft()
+            self._waiting_bytes -= len(request.body)
             self._answering = True
-            self._port.answer(self._requests.popleft(), self._peer or ANONYMOUS).addCallback(self._answered)
-        if self._answering or self._closing:
+            self._give_time(None)
+            self._port.answer(request, self._peer or ANONYMOUS).addCallback(self._answered)
+        if self._answering or self._closing or self._requests:
             return
         if self._reader.refusal is not None:
             status, reason = self._reader.refusal
+            self.log.info("request of {peer} refused: {reason}", peer=self._name(), reason=reason)
             self._closing = True
             self.transport.write(http.response(status, reason=reason))
+            self.transport.unregisterProducer()
             self.transport.loseConnection()
         elif self._reader.handed_over is not None:
             self._hand_over()
@@ -215,22 +245,52 @@ class QueryConnection(Protocol):
     def _answered(self, response: bytes) -> None:
         self._answering = False
         if self.connected:
+            self._give_time(self._limits.idle if self._reader.idle else self._limits.message)
             self.transport.write(response)
-            if self._reader.idle:
-                self._rest()
-            if len(self._requests) == self._limits.window_requests:
-                self.transport.resumeProducing()
             self._next()
+            self._pace()
+
+    def _pace(self) -> None:
+        """Read on or pause, as the answers go."""
+        if self._closing or self._web is not None or not self.connected:
+            return
+        limits = self._limits
+        stop = self._full or len(self._requests) >= limits.window_requests or self._waiting_bytes >= limits.window_bytes
+        if stop != self._paused:
+            self._paused = stop
+            (self.transport.pauseProducing if stop else self.transport.resumeProducing)()
+
+    def pauseProducing(self) -> None:
+        """The peer does not read: nothing more is answered until it does."""
+        self._full = True
+        self._pace()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        self._next()
+        self._pace()
+
+    def stopProducing(self) -> None:
+        """The connection is going; nothing more is answered anyway."""
 
     def _hand_over(self) -> None:
         """From here on this is a browser's connection."""
-        self.deadline = None
+        self._give_time(None)
+        self.transport.unregisterProducer()
+        if self._paused:
+            self.transport.resumeProducing()
+        self._account(0)
         self._web = self._site.buildProtocol(self.transport.getPeer())
         self._web.makeConnection(self.transport)
         self._web.dataReceived(self._reader.take_rest())
 
+    def _name(self) -> str:
+        return f"{(self._peer or ANONYMOUS).name or 'anonymous'} at {self.transport.getPeer()}"
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.remove(self)
+        self.factory.budget.change(self._held, 0)
+        self._held = 0
         self._closing = True
         if self._web is not None:
             self._web.connectionLost(reason)
@@ -246,6 +306,7 @@ class QueryFactory(Factory):
         self._port = port
         self._site = site
         self._limits = limits
+        self.budget = Budget(limits.begun_bytes)
         self._connections: set[QueryConnection] = set()
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock

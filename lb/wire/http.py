@@ -103,6 +103,11 @@ class _MessageReader(ABC, Generic[Message]):
         """True between messages: a connection that ends here ends well."""
         return self._message is None and not self._buffer
 
+    @property
+    def held(self) -> int:
+        """Bytes kept of a message that has begun."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[Message]:
         """Take the next bytes; the messages that are complete with them, in order."""
         messages: list[Message] = []

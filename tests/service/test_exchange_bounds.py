@@ -1,0 +1,179 @@
+"""P10 on ports where messages are answered one for one: each bound just below, at and just above."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from lb.security.identity import ANONYMOUS, Identity
+from lb.service.bounds import Budget, Limits
+from lb.service.exchange import Exchange, ExchangeFactory
+from lb.wire import il
+
+LIMITS = Limits(message_bytes=4_000_000, anonymous_bytes=1_000)
+PEER = Identity("/O=Test/CN=Peer")
+#: What is always granted to one connection.
+SMALL = 262_144
+
+
+class Transport(StringTransport):
+    """A transport that can be cut."""
+
+    aborted = False
+
+    def setTcpNoDelay(self, enabled: bool) -> None: ...
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+class Port(Exchange):
+    """Takes frames; answers when the test says so."""
+
+    unreadable = (il.FrameError,)
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self.taken: list[Deferred[bytes]] = []
+
+    def make_reader(self, max_message: int) -> il.FrameReader:
+        return il.FrameReader(max_message)
+
+    def handle(self, messages: list[bytes]) -> Deferred[bytes]:
+        self.taken.append(Deferred())
+        return self.taken[-1]
+
+    def refusal(self, reason: Exception) -> bytes:
+        return b"no"
+
+
+def frame(length: int) -> bytes:
+    """A message of so many bytes behind its header."""
+    return b"%16d\n" % length + b"x" * length
+
+
+class Bounds(SynchronousTestCase):
+    """Connections without a network."""
+
+    def _begin(self, limits: Limits) -> None:
+        self.clock = Clock()
+        self.factory = ExchangeFactory(partial(Port, limits), self.clock, limits)
+
+    def setUp(self) -> None:
+        self._begin(LIMITS)
+
+    def _connect(self, peer: Identity = PEER) -> tuple[Port, Transport]:
+        port = self.factory.buildProtocol(None)
+        assert isinstance(port, Port)
+        transport = Transport()
+        port.makeConnection(transport)
+        port.peer = peer
+        port.handshakeCompleted()
+        return port, transport
+
+    def _pass(self, seconds: float) -> None:
+        self.clock.pump([1.0] * int(seconds))
+
+    def test_message(self) -> None:
+        """The longest message is taken, one byte more is refused by its header; without a certificate it is less."""
+        for peer, most in ((PEER, LIMITS.message_bytes), (ANONYMOUS, LIMITS.anonymous_bytes)):
+            for length, taken in ((most - 1, True), (most, True), (most + 1, False)):
+                port, transport = self._connect(peer)
+                port.dataReceived(b"%16d\n" % length)
+                self.assertEqual(transport.value(), b"" if taken else b"no")
+                self.assertEqual(transport.disconnecting, not taken)
+
+    def test_connections(self) -> None:
+        """Connections up to the bound are kept, the next is closed at once; one that ends makes room."""
+        self._begin(replace(LIMITS, connections=3))
+        made = [self._connect() for _ in range(4)]
+        self.assertEqual([transport.aborted for _, transport in made], [False, False, False, True])
+        made[3][0].connectionLost()
+        made[0][0].connectionLost()
+        self.assertEqual([self._connect()[1].aborted for _ in range(2)], [False, True])
+
+    def test_window(self) -> None:
+        """P6: a peer is not read while the window is full, by number or by size, and read again when it is not."""
+        for limits, sizes, paused in (
+            (replace(LIMITS, window_events=3), [10] * 2, False),
+            (replace(LIMITS, window_events=3), [10] * 3, True),
+            (replace(LIMITS, window_events=3), [10] * 4, True),
+            (replace(LIMITS, window_bytes=100), [99], False),
+            (replace(LIMITS, window_bytes=100), [50, 50], True),
+            (replace(LIMITS, window_bytes=100), [101], True),
+        ):
+            self._begin(limits)
+            port, transport = self._connect()
+            port.dataReceived(b"".join(map(frame, sizes)))
+            self.assertEqual(transport.producerState, "paused" if paused else "producing", sizes)
+            port.taken.pop().callback(b"yes")
+            self.assertEqual(transport.producerState, "producing")
+
+    def test_begun_messages(self) -> None:
+        """Messages that have begun, together, are held up to the bound; one byte more ends its connection alone."""
+        for extra, aborted in ((-1, False), (0, False), (1, True)):
+            self._begin(replace(LIMITS, begun_bytes=2 * SMALL + 2))
+            first, kept = self._connect()
+            second, transport = self._connect()
+            for port, size in ((first, SMALL + 1), (second, SMALL + 1 + extra)):
+                port.dataReceived(b"%16d\n" % 3_000_000)
+                port.dataReceived(b"x" * (size - port._held))
+            self.assertEqual((transport.aborted, kept.aborted), (aborted, False))
+            second.connectionLost()
+            first.connectionLost()
+            self.assertEqual(self.factory.budget.held, 0)
+
+    def test_small_messages(self) -> None:
+        """What is small is read even when great messages took all that there is."""
+        budget = Budget(10)
+        self.assertTrue(budget.change(0, SMALL))
+        self.assertTrue(budget.change(0, SMALL - 1))
+        self.assertFalse(budget.change(0, SMALL + 1))
+
+    def test_handshake(self) -> None:
+        """A peer that does not finish its handshake in time is closed, not before."""
+        port = self.factory.buildProtocol(None)
+        transport = Transport()
+        port.makeConnection(transport)
+        port._reader = None
+        port._deadline = self.clock.seconds() + LIMITS.handshake
+        self._pass(LIMITS.handshake)
+        self.assertFalse(transport.aborted)
+        self._pass(1)
+        self.assertTrue(transport.aborted)
+
+    def test_idle(self) -> None:
+        """A peer without a message is closed after its time, never while it waits for an answer."""
+        _, idle_transport = self._connect()
+        waiting, waiting_transport = self._connect()
+        waiting.dataReceived(frame(1))
+        self._pass(LIMITS.idle)
+        self.assertFalse(idle_transport.aborted)
+        self._pass(1)
+        self.assertTrue(idle_transport.aborted)
+        self._pass(LIMITS.idle)
+        self.assertFalse(waiting_transport.aborted)
+        waiting.taken.pop().callback(b"yes")
+        self._pass(LIMITS.idle + 1)
+        self.assertTrue(waiting_transport.aborted)
+
+    def test_trickle(self) -> None:
+        """A message has its time from its first byte; only each further megabyte earns it again."""
+        port, transport = self._connect()
+        port.dataReceived(b"%16d\n" % 3_000_000)
+        for _ in range(int(LIMITS.message)):
+            port.dataReceived(b"x")
+            self._pass(1)
+        self.assertFalse(transport.aborted)
+        port.dataReceived(b"x" * (1 << 20))
+        for _ in range(int(LIMITS.message)):
+            port.dataReceived(b"x")
+            self._pass(1)
+        self.assertFalse(transport.aborted)
+        self._pass(1)
+        self.assertTrue(transport.aborted)
