@@ -1,304 +1,191 @@
-"""What a browser or a script sees on the main port: own jobs, one job, as HTML or plain text (spec: wire-web.md).
+"""The web site of the main port: connections of browsers, what is answered before a page is asked for, headers.
 
-Every value is escaped for the form it goes into; nothing is done for a peer that is not authenticated.
+The port hands over transports with the bytes read so far; who the peer is is asked of the transport, never of the
+request. Bodies are never read: nothing here takes any.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
-from html import escape
-from typing import Any, Final, NamedTuple
+import errno
+from collections.abc import Callable
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
-from twisted.python.failure import Failure
-from twisted.web.http import Request
+from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
-import lb
-from lb.model.errors import LBError, forbidden, invalid, text_of
-from lb.model.event import Event
-from lb.model.query import Flag, read_flags
-from lb.model.status import PARENT_TYPES, STATE_NAMES, TERMINAL, JobStatus, display
-from lb.security.identity import ANONYMOUS, Identity, identity_of
-from lb.server.query import Questions
-from lb.wire.http_status import REASONS, Operation, status_of
-from lb.wire.ulm import escape as ulm_escape
+from lb.model.errors import LBError, forbidden
+from lb.security.identity import ANONYMOUS, Identity, UnverifiedPeerError, identity_of
+from lb.web import address, plain
+from lb.web.assets import ASSETS
+from lb.web.jobs import Jobs, ServerInfo
+from lb.web.pages import PLAIN, Asked, Page, Refused, Server, error, page_at
+from lb.wire import http
+from lb.wire.http_status import REASONS
 
-_STYLE: Final = """
-:root{color-scheme:light dark;--ink:#1c2733;--dim:#5b6b7b;--paper:#fbfcfd;--card:#fff;--line:#dde4ea;--accent:#0b6bcb}
-@media(prefers-color-scheme:dark){:root{--ink:#e3e9ef;--dim:#93a1b0;--paper:#10161d;--card:#18212b;--line:#2a3642;--accent:#6cb2ff}}
-*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-main{max-width:64rem;margin:0 auto;padding:1.5rem}a{color:var(--accent)}h1{font-size:1.35rem;overflow-wrap:anywhere}
-table{border-collapse:collapse;width:100%;background:var(--card);border:1px solid var(--line);margin:1rem 0}
-th,td{text-align:left;vertical-align:top;padding:.4rem .7rem;border-bottom:1px solid var(--line);overflow-wrap:anywhere}
-th{font-weight:600;color:var(--dim);white-space:nowrap}
-pre{overflow:auto;background:var(--card);padding:1rem}
-.state{display:inline-block;font-weight:600;
-padding:.1rem .6rem;border-radius:1rem;border:1px solid currentColor;font-size:.85em}
-.open{color:var(--accent)}.good{color:#178a48}.bad{color:#d0402b}.dim{color:var(--dim)}
-"""
-_HEADERS: Final = (
-    (b"content-security-policy", b"default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-cache"),
-)
-_SECOND: Final = 1_000_000
+#: Longest request line or header line, bytes.
+MAX_LINE: Final = http.MAX_LINE
+#: Longest head, bytes; browsers send some 700.
+MAX_HEAD: Final = 32_768
 
-
-class Address(NamedTuple):
-    """A URI of this port: path, and modifiers that were appended with ``?``, name → value."""
-
-    path: str
-    modifiers: dict[str, str]
-
-
-def parse_address(uri: str) -> Address:
-    """Modifiers are separated by ``?`` and never by ``&`` (wire-web.md §1.1)."""
-    path, *modifiers = uri.split("?")
-    pairs = (modifier.partition("=") for modifier in modifiers)
-    return Address(path, {name.lower(): value for name, _, value in pairs})
-
-
-class Row(NamedTuple):
-    """One line of the job page: key of the plain text, label of the table, what is shown."""
-
-    key: str
-    label: str
-    value: Callable[[JobStatus], Any]
-
-
-def _time(microseconds: int) -> str:
-    return time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(microseconds // _SECOND)) if microseconds else ""
-
-
-def _yes(value: bool) -> str:
-    return "YES" if value else "NO"
-
-
-def _known(value: int) -> str:
-    return "" if value == -1 else str(value)
-
-
-def _list(values: Iterable[str] | None) -> str:
-    return ",".join(values or ())
-
-
-_ROWS: Final = (
-    Row("Job", "Job ID", lambda s: s.jobId),
-    Row("parent_job", "Parent job", lambda s: s.parent_job),
-    Row("Status", "Status", lambda s: STATE_NAMES[s.state]),
-    Row("job_type", "Type", lambda s: display("jobtype", s.jobtype) or "Unknown!"),
-    Row("jw_status", "JW status", lambda s: display("jw_status", s.jw_status)),
-    Row("seed", "Seed", lambda s: s.seed),
-    Row("children_num", "No. of Children", lambda s: s.children_num or ""),
-    Row("owner", "Owner", lambda s: s.owner),
-    Row("payload_owner", "Payload Owner", lambda s: s.payload_owner),
-    Row("condorId", "Condor Id", lambda s: s.condorId),
-    Row("globusId", "Globus Id", lambda s: s.globusId),
-    Row("localId", "Local Id", lambda s: s.localId),
-    Row("reason", "Reason", lambda s: s.reason),
-    Row("stateEnterTime", "State entered", lambda s: _time(s.stateEnterTime)),
-    Row("lastUpdateTime", "Last update", lambda s: _time(s.lastUpdateTime)),
-    Row("expectUpdate", "Expect update", lambda s: _yes(s.expectUpdate)),
-    Row("expectFrom", "Expect update from", lambda s: s.expectFrom),
-    Row("location", "Location", lambda s: s.location),
-    Row("destination", "Destination", lambda s: s.destination),
-    Row("ce_node", "CE Node", lambda s: s.ce_node),
-    Row("resubmitted", "Resubmitted", lambda s: int(s.resubmitted) or ""),
-    Row("cancelling", "Cancelling", lambda s: _yes(s.cancelling)),
-    Row("cancelReason", "Cancel reason", lambda s: s.cancelReason),
-    Row("cpuTime", "CPU time", lambda s: _known(s.cpuTime)),
-    Row("done_code", "Done code", lambda s: _known(s.done_code)),
-    Row("exit_code", "Exit code", lambda s: s.exit_code),
-    Row("input_sandbox", "Input sandbox", lambda s: s.isb_transfer),
-    Row("output_sandbox", "Output sandbox", lambda s: s.osb_transfer),
-    Row("acl", "ACL", lambda s: s.acl),
-    Row("user_tags", "User Tags", lambda s: ",".join(f'"{name}={value}"' for name, value in s.user_tags or ())),
-    Row("payload_running", "Payload Running", lambda s: int(s.payload_running) or ""),
-    Row("possible_destinations", "Possible destinations", lambda s: _list(s.possible_destinations)),
-    Row("possible_ce_nodes", "Possible CE Nodes", lambda s: _list(s.possible_ce_nodes)),
-    Row("suspended", "Suspended", lambda s: int(s.suspended) or ""),
-    Row("suspend_reason", "Suspend Reason", lambda s: s.suspend_reason),
-    Row("failure_reasons", "Failure Reasons", lambda s: s.failure_reasons),
-    Row("remove_from_proxy", "Remove From Proxy", lambda s: int(s.remove_from_proxy) or ""),
-    Row("ui_host", "UI host", lambda s: s.ui_host),
-)
-_TEXTS: Final = (
-    Row("history", "Job history", lambda s: s.history),
-    Row("jdl", "Job description", lambda s: s.jdl),
-    Row("rsl", "RSL", lambda s: s.rsl),
+#: Sent with every answer. There is no Strict-Transport-Security: it would hold for all ports of the host.
+_HEADERS: Final = {
+    "Server": http.SERVER_NAME,
+    "Cache-Control": "no-cache",
+    "Vary": "Accept",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+#: The answer when ours could not be made: it needs nothing that may fail again.
+_FAILED: Final = Page(
+    500, PLAIN, plain.error(REASONS[500], LBError(errno.EIO, "internal error of the server")).encode()
 )
 
 
-def _shown(value: Any) -> str:
-    return "" if value is None else str(value)
+class Channel(HTTPChannel):
+    """One connection of a browser. `peer` is found out at its first request."""
+
+    transport: Any
+    site: PageSite
+    peer: Identity | None = None
+
+    MAX_LENGTH = MAX_LINE
+    totalHeadersSize = MAX_HEAD
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.transport.write(http.response(400, content_type="text/plain", reason="HTTP Request line too long"))
+        self.loseConnection()  # type: ignore[no-untyped-call]
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:
+        """A request with a body is the last one: where the next would begin is beyond what is read."""
+        if self.length == 0:
+            return bool(super().checkPersistence(request, version))  # type: ignore[no-untyped-call]
+        request.responseHeaders.setRawHeaders("Connection", ["close"])
+        return False
+
+    def allHeadersReceived(self) -> None:
+        """Answer now, body or not."""
+        self.requests[-1].requestHeaders.removeHeader("Expect")
+        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+        self.length = 0
 
 
-def text_job(status: JobStatus) -> str:
-    """The job page as ``key=value`` lines; values are escaped so that none can forge a line."""
-    return "".join(f"{row.key}={_line(_shown(row.value(status)))}\n" for row in (*_ROWS, *_TEXTS))
+class PageRequest(Request):
+    """One request; the one resource of the site is asked whatever the address looks like."""
 
+    channel: Channel
+    defaultContentType = None
 
-def _line(value: str) -> str:
-    return ulm_escape(value) if "\n" in value or value.startswith(("[", "{")) else value
-
-
-def text_jobs(jobs: list[JobStatus], peer: str) -> str:
-    """The list of own jobs as plain text."""
-    return f"User_jobs={_list(str(job.jobId) for job in jobs)}\nUser_subject={_line(peer)}\n"
-
-
-def _badge(status: JobStatus) -> str:
-    good = status.state in (6, 7) and status.done_code <= 0
-    kind = "good" if good else "bad" if status.state in TERMINAL or status.state == 6 else "open"
-    return f'<span class="state {kind}">{STATE_NAMES[status.state]}</span>'
-
-
-def _page(title: str, body: str) -> str:
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width">'
-        f'<title>{escape(title)}</title><link rel="stylesheet" href="/?style"></head>'
-        f"<body><main>{body}</main></body></html>"
-    )
-
-
-def _link(jobid: str) -> str:
-    """A link to a job on this server, by its unique part."""
-    return f'<a href="/{escape(jobid.split("/", 3)[-1])}">{escape(jobid)}</a>'
-
-
-def html_jobs(jobs: list[JobStatus], peer: str) -> str:
-    """The list of own jobs, those that changed last first."""
-    rows = "".join(
-        f"<tr><td>{_link(str(job.jobId))}</td><td>{escape(display('jobtype', job.jobtype))}</td><td>{_badge(job)}</td>"
-        f"<td>{_time(job.lastUpdateTime)}</td></tr>"
-        for job in sorted(jobs, key=lambda job: -job.lastUpdateTime)
-    )
-    head = "<tr><th>Job</th><th>Type</th><th>State</th><th>Last update (UTC)</th></tr>"
-    return _page(
-        "User Jobs",
-        f'<h1>User Jobs</h1><p class="dim">Total of {len(jobs)} | User subject: {escape(peer)}</p>'
-        f"<table>{head}{rows}</table>",
-    )
-
-
-def html_job(status: JobStatus, events: list[Event]) -> str:
-    """One job: its attributes, its events, its texts."""
-    rows = "".join(
-        f"<tr><th>{row.label}</th><td>{escape(value)}</td></tr>"
-        for row in _ROWS
-        if (value := _shown(row.value(status))) and row.key != "Status"
-    )
-    logged = "".join(
-        f"<tr><td>{_time(event.timestamp)}</td><td>{event.type.name}</td><td>{event.source_name}</td>"
-        f"<td>{escape(event.host)}</td><td>{escape(_details(event))}</td></tr>"
-        for event in events
-    )
-    texts = "".join(
-        f"<h2>{row.label}</h2><pre>{escape(value)}</pre>" for row in _TEXTS if (value := _shown(row.value(status)))
-    )
-    children = "".join(f"<li>{_link(child)}</li>" for child in status.children or ())
-    return _page(
-        f"Job {status.jobId}",
-        f"<h1>{escape(_shown(status.jobId))}</h1><p>Status {_badge(status)}</p><table>{rows}</table>"
-        + (f"<h2>Children</h2><ul>{children}</ul>" if status.jobtype in PARENT_TYPES else "")
-        + "<h2>Events</h2><table><tr><th>Time (UTC)</th><th>Event</th><th>Source</th><th>Host</th><th>Details</th></tr>"
-        + f"{logged}</table>{texts}",
-    )
-
-
-def _details(event: Event) -> str:
-    shown = ((name, str(value)) for name, value in event.attributes.items() if name not in ("jdl", "job"))
-    return ", ".join(f"{name}={value[:200]}" for name, value in shown)
-
-
-def _error(error: LBError, text: bool) -> tuple[int, str]:
-    status = status_of(Operation.PAGE, error.code)
-    reason = REASONS[status]
-    what = f"{text_of(error.code)} ({error.description})"
-    if text:
-        return status, f"Error={reason}\nCode={error.code}\nDescription={_line(what)}\n"
-    return status, _page("Error", f"<h1>{reason}</h1><p>{error.code}: {escape(what)}</p>")
+    def process(self) -> None:
+        self.site = self.channel.site
+        self.render(self.channel.site.resource)  # type: ignore[no-untyped-call]
 
 
 class Pages(Resource):
     """All pages."""
 
     isLeaf = True
+    log = Logger()
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, server: Server, peer_of: Callable[[Any], Identity]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._questions = questions
+        self._server = server
+        self._peer_of = peer_of
 
-    def render(self, request: Request) -> Any:
-        address = parse_address(request.uri.decode("utf-8", "surrogateescape"))
-        text = "text" in address.modifiers
-        if request.method not in (b"GET", b"HEAD"):
-            refused = 501 if request.method == b"POST" else 405
-            return self._send(request, refused, _page("Error", f"<h1>{REASONS[refused]}</h1>"), text)
-        if "style" in address.modifiers:
-            return self._send(request, 200, _STYLE, text, b"text/css")
-        peer = _peer(request)
-        if peer.name is None:
-            return self._send(request, *_error(forbidden("user not authenticated"), text), text)
-        if "version" in address.modifiers:
-            return self._send(request, 200, lb.__version__, True)
-        gone: list[Failure] = []
-        request.notifyFinish().addErrback(gone.append)
-
-        def finish(answer: tuple[int, str]) -> None:
-            if not gone:
-                request.write(self._send(request, *answer, text))
-                request.finish()
-
-        self._answer(address, peer, peer.name, text).addErrback(_failed, text).addCallback(finish)
-        return NOT_DONE_YET
-
-    def _answer(self, address: Address, peer: Identity, name: str, text: bool) -> Deferred[tuple[int, str]]:
-        flags = read_flags(address.modifiers.get("flags", ""))
-        if address.path == "/":
-            shown = text_jobs if text else html_jobs
-            return self._questions.own_jobs(peer, flags).addCallback(lambda jobs: (200, shown(jobs, name)))
-        unique = address.path[1:]
-        status = self._questions.status(peer, unique, flags | Flag.CLASSADD | Flag.CHILDREN)
-        if text:
-            return status.addCallback(lambda found: (200, text_job(found)))
-        return status.addCallback(
-            lambda found: self._questions.events(peer, unique).addCallback(
-                lambda events: (200, html_job(found, events))
-            )
-        )
-
-    @staticmethod
-    def _send(request: Request, status: int, page: str, text: bool, type_: bytes = b"") -> bytes:
-        request.setResponseCode(status, REASONS.get(status, "").encode("ascii"))
-        kind = type_ or (b"text/plain; charset=utf-8" if text else b"text/html; charset=utf-8")
-        request.setHeader(b"content-type", kind)
-        for name, value in _HEADERS:
+    def render(self, request: Any) -> int:
+        """Begin to answer."""
+        for name, value in _HEADERS.items():
             request.setHeader(name, value)
-        body = page.encode("utf-8", "surrogateescape")
-        request.setHeader(b"content-length", b"%d" % len(body))
-        return body
+        answer = ensureDeferred(self._respond(request))
+        request.notifyFinish().addErrback(lambda gone: answer.cancel())
+        return int(NOT_DONE_YET)
+
+    async def _respond(self, request: Any) -> None:
+        try:
+            page = await self._answer(request)
+        except CancelledError:
+            return  # the browser went away
+        except Exception:  # a mistake of ours, and still an answer
+            self.log.failure("page {uri!r} failed", uri=request.uri)
+            page = _FAILED
+        request.setResponseCode(page.status, REASONS[page.status].encode("ascii"))
+        request.setHeader("Content-Type", page.content_type)
+        request.setHeader("Content-Length", str(len(page.body)))
+        request.write(page.body)
+        request.finish()
+
+    async def _answer(self, request: Any) -> Page:
+        asset = ASSETS.get(request.uri.decode("latin-1")) if request.method == b"GET" else None
+        if asset is not None:
+            request.setHeader("Cache-Control", "public, max-age=31536000, immutable")
+            return Page(200, asset.content_type, asset.content)
+        at = address.read(request.uri)
+        subject: str | None = None
+        try:
+            _check(request)
+            peer = self._peer(request)
+            subject = peer.name
+            if subject is None:
+                raise forbidden("user not authenticated")
+            return await page_at(at)(self._server, Asked(peer, subject, at))
+        except LBError as refused:
+            if refused.code == errno.EPERM:
+                self.log.info(
+                    "denied {uri!r} to {peer!r}: {why}", uri=request.uri, peer=subject, why=refused.description
+                )
+            if isinstance(refused, Refused) and refused.status == 405:
+                request.setHeader("Allow", "GET")
+            return await error(refused, at, subject)
+
+    def _peer(self, request: Any) -> Identity:
+        channel: Channel = request.channel
+        if channel.peer is None:
+            try:
+                channel.peer = self._peer_of(channel.transport)
+            except UnverifiedPeerError as unverified:
+                self.log.info("peer counts as anonymous: {why}", why=str(unverified))
+                channel.peer = ANONYMOUS
+        return channel.peer
 
 
-def _failed(failure: Failure, text: bool) -> tuple[int, str]:
-    error = failure.value
-    return _error(error if isinstance(error, LBError) else invalid("the page cannot be made"), text)
+def _check(request: Any) -> None:
+    """Refuse, before anything is done, what is not served here."""
+    if request.method == b"POST":
+        raise LBError(errno.ENOSYS, "POST from a browser")
+    if request.method != b"GET":
+        method = request.method.decode("utf-8", "surrogateescape")
+        raise Refused(405, errno.ENOSYS, f"method {method}; pages are read with GET")
+    if not request.requestHeaders.hasHeader("User-Agent"):
+        raise Refused(400, errno.EINVAL, "there is no User-Agent header")
 
 
-def _peer(request: Request) -> Identity:
-    """Who asks, from the TLS connection below."""
-    transport = request.transport
-    if not isinstance(transport, TLSMemoryBIOProtocol):
-        return ANONYMOUS
-    return identity_of(transport.getHandle())
+def tls_identity(transport: Any) -> Identity:
+    """The peer of a TLS transport whose handshake is complete; without TLS everybody is anonymous."""
+    return identity_of(transport.getHandle()) if isinstance(transport, TLSMemoryBIOProtocol) else ANONYMOUS
 
 
-def site(questions: Questions, reactor: Any) -> Site:
-    """The web site of the main port."""
-    return Site(Pages(questions), reactor=reactor)
+class PageSite(Site):
+    """The site; `buildProtocol` gives channels that take over a transport, whoever read from it before."""
+
+    protocol = Channel  # type: ignore[assignment]  # Twisted's wraps one that can also speak HTTP/2
+    requestFactory = PageRequest
+
+
+def site(
+    jobs: Jobs,
+    reactor: IReactorTime,
+    identity_of: Callable[[Any], Identity] = tls_identity,
+    server_info: ServerInfo = ServerInfo(),  # noqa: B008  # immutable
+) -> Site:
+    """The web site that answers from `jobs`; `identity_of` tells the peer of a transport."""
+    pages = Pages(Server(jobs, server_info, reactor.seconds), identity_of)
+    return PageSite(pages, reactor=reactor)  # type: ignore[no-untyped-call]

@@ -1,0 +1,220 @@
+"""The page of one job: what it is and how it stands, its way in time, its attributes, events, children and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.web.template import Flattenable, Tag, tags
+
+from lb.model.event import Event
+from lb.model.query import Flag
+from lb.model.status import PARENT_TYPES, STATE_NAMES, JobStatus
+from lb.web import address, rows
+from lb.web.classad import layout as layout_classad
+from lb.web.drawing import draw
+from lb.web.events import PAGE, event_table
+from lb.web.frame import badge, document, job_link, moment, pages, registered, server_of, state_name, tone, type_name
+from lb.web.rows import Form, Row, Section
+from lb.web.text import cut
+from lb.web.timeline import layout as layout_timeline
+
+#: Characters of a value, and of a long text, that are shown; the plain text has all.
+_VALUE: Final = 20_000
+_TEXT: Final = 400_000
+#: Children that are listed; a query finds all.
+_CHILDREN: Final = 200
+
+#: What a view gets beside the value: the job's server, for links.
+_View = Callable[[Any, "str | None"], Flattenable]
+
+
+def _lines(values: Sequence[str], server: str | None) -> Flattenable:
+    return tags.ul([tags.li(cut(value, _VALUE)) for value in values], class_="plain")
+
+
+def _pairs(pairs: Sequence[tuple[str, str]], server: str | None) -> Flattenable:
+    return tags.dl(
+        [tags.div(tags.dt(cut(name, _VALUE)), tags.dd(cut(value, _VALUE))) for name, value in pairs], class_="tags"
+    )
+
+
+def _histogram(counts: Sequence[int], server: str | None) -> Flattenable:
+    chips = [
+        tags.li(tags.span(name, class_=f"badge {tone(state)}"), " ", tags.strong(f"{count:,}"))
+        for state, (name, count) in enumerate(zip(STATE_NAMES, counts, strict=False))
+        if count
+    ]
+    return tags.ul(chips, class_="chips") if chips else "none"
+
+
+_VIEWS: Final[dict[Form, _View]] = {
+    Form.TEXT: lambda value, server: cut(value, _VALUE),
+    Form.JOB: lambda value, server: job_link(value, server),
+    Form.NAME: lambda value, server: value,
+    Form.NUMBER: lambda value, server: str(int(value)),
+    Form.YES_NO: lambda value, server: "YES" if value else "NO",
+    Form.TIME: lambda value, server: moment(value),
+    Form.LIST: _lines,
+    Form.TAGS: _pairs,
+    Form.HISTOGRAM: _histogram,
+}
+
+
+def job_page(status: JobStatus, events: Sequence[Event], asked: address.Address, subject: str) -> Deferred[bytes]:
+    """The page; `asked` is its own address, for links to its other pages."""
+    server = server_of(status.jobId)
+    ordered = sorted(events, key=lambda event: event.timestamp)
+    title = f"{state_name(status.state)} · {status.jobId or 'job'}"
+    return document(
+        title,
+        [
+            _head(status, asked),
+            _timeline(status, ordered),
+            *_attributes(status, server),
+            _events(ordered, asked, server),
+            _children(status, server),
+            *_texts(status, asked),
+        ],
+        subject=subject,
+    )
+
+
+def _head(status: JobStatus, asked: address.Address) -> Tag:
+    jobid = cut(status.jobId or "", _VALUE)
+    facts: list[tuple[str, Flattenable]] = [
+        ("Type", tags.span(type_name(status), class_="jobtype")),
+        ("Owner", cut(status.owner or "unknown", _VALUE)),
+        ("Registered", moment(registered(status))),
+        ("State entered", moment(status.stateEnterTime)),
+        ("Last update", moment(status.lastUpdateTime)),
+    ]
+    if status.destination:
+        facts.append(("Destination", cut(status.destination, _VALUE)))
+    if status.parent_job:
+        facts.append(("Parent", job_link(status.parent_job, server_of(status.jobId))))
+    return tags.section(
+        tags.h1(badge(status), " ", tags.span(jobid, class_="id")),
+        tags.dl([tags.div(tags.dt(name), tags.dd(value)) for name, value in facts if value], class_="facts"),
+        tags.p(tags.strong("Reason "), cut(status.reason, _VALUE), class_="reason") if status.reason else "",
+        tags.p(
+            tags.a("Plain text", href=f"{asked.path}?text"),
+            " · ",
+            tags.a("Display full history of this job", href=address.write(asked.path, flags=Flag.HISTORY)),
+            class_="actions",
+        ),
+        class_="head",
+    )
+
+
+def _timeline(status: JobStatus, events: Sequence[Event]) -> Flattenable:
+    picture = layout_timeline(status, events)
+    if picture is None:
+        return ""
+    drawing = tags.div(
+        draw(picture, status.done_code),
+        class_="scroll card",
+        tabindex="0",
+        role="region",
+        **{"aria-label": "Timeline"},
+    )
+    return tags.section(tags.h2("Timeline"), drawing)
+
+
+# --- attributes -------------------------------------------------------------------------------------------------
+
+
+def _attributes(status: JobStatus, server: str | None) -> list[Flattenable]:
+    """Attributes that are known, by section; below them, folded, those that are not."""
+    cards: dict[Section, list[Tag]] = {section: [] for section in Section}
+    unused: list[Row] = []
+    for row in rows.of_job(status):
+        value = row.value(status)
+        if value is None:
+            unused.append(row)
+        else:
+            view = badge(status) if row.key == "Status" else _VIEWS[row.form](value, server)
+            cards[row.section].append(tags.tr(tags.th(row.label, scope="row"), tags.td(view)))
+    used = [
+        tags.section(tags.h3(section.value), tags.table(tags.tbody(lines)), class_="card")
+        for section, lines in cards.items()
+        if lines
+    ]
+    empty = tags.details(
+        tags.summary(f"{len(unused)} attributes without a value"),
+        tags.table(tags.tbody([tags.tr(tags.th(row.label, scope="row"), class_="notused") for row in unused])),
+        class_="unused",
+    )
+    return [tags.section(tags.h2("Attributes"), tags.div(used, class_="cards"), empty if unused else "")]
+
+
+# --- events and children ----------------------------------------------------------------------------------------
+
+
+def _events(events: Sequence[Event], asked: address.Address, server: str | None) -> Tag:
+    last = max(1, -(-len(events) // PAGE))
+    page = min(asked.page, last)
+    links = pages(
+        "Pages of events",
+        page,
+        last,
+        [address.write(asked.path, flags=asked.flags, page=number) for number in (1, page - 1, page + 1, last)],
+    )
+    shown = events[(page - 1) * PAGE : page * PAGE]
+    return tags.section(
+        tags.h2("Events ", tags.span(f"{len(events):,}", class_="count")),
+        event_table(shown, server) if shown else tags.p("There is no event to show.", class_="dim"),
+        links,
+        id="events",
+    )
+
+
+def _children(status: JobStatus, server: str | None) -> Flattenable:
+    children = status.children or []
+    if not children and status.jobtype not in PARENT_TYPES:
+        return ""
+    states = {child.jobId: child for child in status.children_states or ()}
+    items = []
+    for child in children[:_CHILDREN]:
+        known = states.get(child)
+        items.append(tags.li(job_link(child, server), " " if known else "", badge(known) if known else ""))
+    more: Flattenable = ""
+    if status.jobId and children:
+        everyone = address.write("/", query=f"parent_job={status.jobId}")
+        more = tags.p(tags.a("All children with their states", href=everyone))
+    return tags.section(
+        tags.h2("Children ", tags.span(f"{max(len(children), status.children_num):,}", class_="count")),
+        tags.ul(items, class_="plain") if items else tags.p("No child is known yet.", class_="dim"),
+        tags.p(f"The first {_CHILDREN:,} are shown.", class_="dim") if len(children) > _CHILDREN else "",
+        more,
+        id="children",
+    )
+
+
+# --- texts ------------------------------------------------------------------------------------------------------
+
+
+def _texts(status: JobStatus, asked: address.Address) -> list[Flattenable]:
+    sections: list[Flattenable] = []
+    if status.history is not None:
+        sections.append(_text("Job History", status.history))
+    for heading, text in (
+        ("Job description", status.jdl),
+        ("CREAM Job description", status.cream_jdl),
+        ("Matched job description", status.matched_jdl),
+        ("Condor job description", status.condor_jdl),
+    ):
+        if text:
+            laid_out = layout_classad(text) if len(text) <= _TEXT else None
+            sections.append(_text(heading if laid_out else f"{heading} (not a ClassAd)", laid_out or text))
+    if status.rsl:
+        sections.append(_text("RSL", status.rsl))
+    return sections
+
+
+def _text(heading: str, text: str) -> Tag:
+    return tags.section(
+        tags.h2(heading),
+        tags.pre(cut(text, _TEXT), class_="card", tabindex="0", role="region", **{"aria-label": heading}),
+    )

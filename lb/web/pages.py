@@ -1,0 +1,147 @@
+"""The table of pages: which address leads to which page, and how each is asked for and made.
+
+A page is one function here; who asks is known and authenticated before any of them is called.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+from lb.model.errors import Code, LBError, missing
+from lb.model.event import Event
+from lb.model.query import Flag
+from lb.model.status import JobStatus
+from lb.security.identity import Identity
+from lb.web import plain
+from lb.web.address import Address
+from lb.web.grammar import read_query
+from lb.web.jobpage import job_page
+from lb.web.jobs import Jobs, ServerInfo
+from lb.web.listpage import list_page
+from lb.web.serverpages import configuration_page, error_page, facts
+from lb.wire.http_status import REASONS, Operation, status_of
+
+HTML: Final = "text/html; charset=utf-8"
+PLAIN: Final = "text/plain; charset=utf-8"
+
+
+class Page(NamedTuple):
+    """An answer."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Refused(LBError):  # noqa: N818  # an answer, like its base
+    """An error that has its status by where it happened, not by its number."""
+
+    def __init__(self, status: int, code: int, description: str) -> None:
+        super().__init__(code, description)
+        self.status = status
+
+
+class Asked(NamedTuple):
+    """One request: who asks for which address."""
+
+    peer: Identity
+    subject: str
+    address: Address
+
+
+class Server(NamedTuple):
+    """What pages are made from; `now` gives seconds since the epoch."""
+
+    jobs: Jobs
+    info: ServerInfo
+    now: Callable[[], float]
+
+
+Show = Callable[[Server, Asked], Awaitable[Page]]
+
+
+def _text(text: str) -> Page:
+    return Page(200, PLAIN, text.encode("utf-8", "surrogateescape"))
+
+
+async def _list(server: Server, asked: Asked) -> Page:
+    """Own jobs, or those that a query finds."""
+    # Forms send an empty query when no condition is left.
+    address = asked.address._replace(query=asked.address.query or None)
+    found: Sequence[JobStatus]
+    if address.query is None:
+        found = await server.jobs.own_jobs(asked.peer, address.flags)
+    else:
+        found = await server.jobs.jobs(asked.peer, read_query(address.query, int(server.now()), address.flags))
+    if not found:
+        raise missing(asked.subject if address.query is None else "no matching jobs found")
+    if address.text:
+        return _text(plain.jobs(found, asked.subject))
+    return Page(200, HTML, await list_page(found, address, asked.subject))
+
+
+async def _job(server: Server, asked: Asked) -> Page:
+    address = asked.address
+    unique = address.path[1:]
+    status = await server.jobs.status(asked.peer, unique, address.flags | Flag.CLASSADD | Flag.CHILDREN)
+    if address.text:
+        return _text(plain.job(status))
+    events: Sequence[Event]
+    try:
+        events = await server.jobs.events(asked.peer, unique)
+    except LBError as error:
+        # Whoever may see the state may not always see the events, and a job may have none.
+        if error.code not in (errno.EPERM, errno.ENOENT):
+            raise
+        events = ()
+    return Page(200, HTML, await job_page(status, events, address, asked.subject))
+
+
+async def _version(server: Server, asked: Asked) -> Page:
+    return _text(server.info.version)
+
+
+async def _configuration(server: Server, asked: Asked) -> Page:
+    known = facts(server.info, asked.subject)
+    if asked.address.text:
+        return _text(plain.configuration(known))
+    return Page(200, HTML, await configuration_page(known, asked.subject))
+
+
+async def _favicon(server: Server, asked: Asked) -> Page:
+    raise missing("there is no favicon.ico: pages name their icon")
+
+
+#: Modifiers that are pages of their own.
+SPECIALS: Final[dict[str, Show]] = {"version": _version, "configuration": _configuration}
+#: Pages by their path; the first that fits counts.
+PATHS: Final[tuple[tuple[re.Pattern[str], Show], ...]] = (
+    (re.compile("/"), _list),
+    (re.compile(r"/favicon\.ico"), _favicon),
+    # Names with these beginnings are never jobs.
+    (re.compile("/(?!NOTIF(?:$|:)|RSS:|VMHOST:|static/)[^/\x00-\x20\x7f]+"), _job),
+)
+
+
+def page_at(address: Address) -> Show:
+    """The page that an address leads to; refuses what leads nowhere."""
+    if address.special is not None and address.path == "/":
+        if address.special not in SPECIALS:
+            raise LBError(errno.ENOSYS, f"this server has no page {address.special}")
+        return SPECIALS[address.special]
+    for pattern, show in PATHS:
+        if pattern.fullmatch(address.path):
+            return show
+    raise Refused(400, Code.JOBID_FORMAT, f"{address.path}: no page and no job id")
+
+
+async def error(refused: LBError, address: Address, subject: str | None) -> Page:
+    """The page that says what went wrong."""
+    status = refused.status if isinstance(refused, Refused) else status_of(Operation.PAGE, refused.code)
+    reason = REASONS[status]
+    if address.text:
+        return _text(plain.error(reason, refused))._replace(status=status)
+    return Page(status, HTML, await error_page(reason, refused, subject, address.query))
