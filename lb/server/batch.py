@@ -7,12 +7,16 @@ It decides nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from lb.model.event import Event
 from lb.model.jobid import JobId
 from lb.server.duplicate import digest
 from lb.server.jobcache import JobCache
+from lb.server.renewal import renewed
 from lb.state import fold
+from lb.state.generic.fold import Families
+from lb.state.rebuild import is_current
 from lb.store.interface import ConnectionChange, NewEvent, StoredJob, Writer
 from lb.wire import ulm
 
@@ -20,25 +24,31 @@ from lb.wire import ulm
 class Batch:
     """Jobs by unique part: `known` are those in memory, `changed` those to be written."""
 
-    def __init__(self, writer: Writer, cache: JobCache, arrived: int) -> None:
-        """`arrived`: microseconds since the epoch."""
+    def __init__(self, writer: Writer, cache: JobCache, arrived: int, families: Families | None = None) -> None:
+        """`arrived`: microseconds since the epoch; `families`: those that sites describe, None: the shipped ones."""
         self.known: dict[str, StoredJob] = {}
         self.changed: dict[str, StoredJob] = {}
         self.events: list[NewEvent] = []
         self.connections: list[ConnectionChange] = []
         self.arrived = arrived
+        self.families = families
         self._writer = writer
         self._cache = cache
         self._absent: set[str] = set()
         self._seen: set[tuple[int, bytes]] = set()
 
     def load(self, uniques: Iterable[str]) -> None:
-        """Have these jobs in `known`, as far as there are any."""
+        """Have these jobs in `known`, as far as there are any; states of older rules are made anew (P9)."""
         wanted = set(uniques) - self.known.keys() - self._absent
         if wanted:
             found = self._cache.take(self._writer, wanted)
             self.known.update(found)
             self._absent |= wanted - found.keys()
+            for job in found.values():
+                if not is_current(job.state, self.families):
+                    lines = partial(self.lines_of, job)
+                    job.state = renewed(job.state, job.jobid, job.owner, lines, self.families)
+                    self.change(job)
 
     def find(self, jobid: JobId) -> StoredJob | None:
         """A job by its whole id; another server's job with the same unique part is none of ours."""
@@ -56,7 +66,7 @@ class Batch:
 
     def step(self, job: StoredJob, event: Event, known_by: bytes, line: bytes) -> None:
         """Fold an event into its job and put both here; raises as `fold.step` does, nothing is changed then."""
-        fold.step(job.state, event)
+        fold.step(job.state, event, self.families)
         self.add(job, known_by, line)
 
     def step_internally(self, job: StoredJob, event: Event) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from twisted.logger import Logger
@@ -28,6 +29,7 @@ from lb.server.duplicate import digest
 from lb.server.jobcache import JobCache
 from lb.server.parents import Parents
 from lb.state import fold
+from lb.state.generic.fold import Families
 from lb.store.interface import StoredJob, StoreError, Writer
 from lb.wire import il, ulm
 
@@ -67,10 +69,12 @@ class Ingest:
         cache: JobCache | None = None,
         host: str = "localhost",
         user: str = "LBServer",
+        families: Families | None = None,
     ) -> None:
         """`now`: seconds since the epoch; `policy` is asked for once a batch.
 
-        `host` and `user` sign the events that the server itself logs.
+        `host` and `user` sign the events that the server itself logs; `families` are the job families that the site
+        describes, None stands for the shipped ones.
         """
         self._writer = writer
         self._policy = policy
@@ -80,6 +84,7 @@ class Ingest:
         self._cache = cache if cache is not None else JobCache()
         self._host = host
         self._user = user
+        self._families = families
         self._last_internal = 0
 
     def __call__(self, submissions: Sequence[Submission]) -> list[il.Reply]:
@@ -100,21 +105,32 @@ class Ingest:
     def _store(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
         if not entries:
             return
-        batch = Batch(self._writer, self._cache, int(self._now() * 1_000_000))
         try:
-            self._apply(entries, batch, replies)
-            self._writer.write(batch.changed.values(), batch.events, connections=batch.connections)
+            with self.transaction() as batch:
+                self._apply(entries, batch, replies)
         except StoreError as error:
             # Nothing was stored: everybody who was not refused has to come again.
-            self._cache.forget(batch.known)
             self.log.error("cannot store a batch of {count} events: {error}", count=len(entries), error=str(error))
             for entry in entries:
                 replies[entry.place] = il.Reply(il.Major.DBERR, error.code, str(error))
         except Exception:
-            self._cache.forget(batch.known)
             self._store_singly(entries, replies)
-        else:
-            self._cache.add(batch.changed)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Batch]:
+        """What is put into the batch is written in the end, all of it or, with `StoreError`, nothing."""
+        batch = Batch(self._writer, self._cache, int(self._now() * 1_000_000), self._families)
+        try:
+            yield batch
+            self._writer.write(batch.changed.values(), batch.events, connections=batch.connections)
+        except BaseException:
+            self._cache.forget(batch.known)
+            raise
+        self._cache.add(batch.changed)
+
+    def parents(self, batch: Batch) -> Parents:
+        """Who keeps the parents of a batch in step with their subjobs."""
+        return Parents(batch, self._writer.children, self._internal_time, host=self._host, user=self._user)
 
     def _store_singly(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
         """One of `entries` meets a mistake of ours: find it, refuse it, store the others."""
@@ -130,7 +146,7 @@ class Ingest:
 
     def _apply(self, entries: list[_Entry], batch: Batch, replies: list[il.Reply]) -> None:
         policy = self._policy()
-        parents = Parents(batch, self._writer.children, self._internal_time, host=self._host, user=self._user)
+        parents = self.parents(batch)
         connections = Connections(batch, self._internal_time, user=self._user)
         batch.load(entry.event.jobid.unique for entry in entries)
         batch.load(_relatives(entries, batch.known.values()))
@@ -189,6 +205,9 @@ class Ingest:
             batch.add(job, entry.digest, line)
         else:
             batch.step(job, event, entry.digest, line)
+            if known is None and not job.grey:
+                # Of who brings the registration; no event tells them, so they are kept (S9).
+                job.state.status.user_fqans = list(peer.fqans) or None
         if event.type in (rules.GRANT, rules.TAKE) and job.state.status.payload_owner:
             acl = rules.with_permission(acl, job.state.status.payload_owner, Permission.TAG)
         job.acl = acl
@@ -206,9 +225,12 @@ class Ingest:
 
     def _claim(self, job: StoredJob, event: Event, batch: Batch) -> None:
         """A grey job gets its owner: its state is made anew of all that was collected."""
-        arrived = [ulm.parse(line) for line in batch.lines_of(job)]
-        self._own(job, event.jobid, normalise(event.user or ""))
-        job.state = fold.recompute([*arrived, event], jobid=event.jobid, owner=job.owner)
+        arrived = [*(ulm.parse(line) for line in batch.lines_of(job)), event]
+        owner = normalise(event.user or "")
+        state = fold.recompute(arrived, jobid=event.jobid, owner=owner, families=batch.families)
+        state.hidden.collected = len(arrived)
+        job.state = state
+        self._own(job, event.jobid, owner)
 
     @staticmethod
     def _own(job: StoredJob, jobid: JobId, owner: str) -> None:
@@ -234,9 +256,9 @@ class Ingest:
         """Make the subjobs of a registration that are not here yet, take over those that are grey (§14.1, S26)."""
         batch.load(subjob.unique for subjob in subjobs)
         for subjob in subjobs:
-            state = fold.embryo(event, subjob, parent.owner)
             known = batch.known.get(subjob.unique)
             if known is None:
+                state = fold.embryo(event, subjob, parent.owner)
                 batch.change(
                     StoredJob(
                         self._writer.new_key(),
@@ -248,9 +270,13 @@ class Ingest:
                     )
                 )
             elif known.grey:
-                self._own(known, subjob, parent.owner)
                 collected = [ulm.parse(line) for line in batch.lines_of(known)]
-                known.state = fold.recompute(collected, jobid=subjob, owner=parent.owner, embryo=state)
+                state = fold.embryo(event, subjob, parent.owner)
+                known.state = fold.recompute(
+                    collected, jobid=subjob, owner=parent.owner, embryo=state, families=batch.families
+                )
+                known.state.hidden.collected = len(collected)
+                self._own(known, subjob, parent.owner)
                 batch.change(known)
                 parents.follow(known, event)
 

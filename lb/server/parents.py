@@ -92,10 +92,11 @@ class Parents:
         self._batch.change(child)
         self._batch.change(parent)
         if target is not None:
-            self._bring(parent, target, cause)
+            self.bring(parent, target, cause)
 
-    def _bring(self, parent: StoredJob, target: State, cause: Event) -> None:
+    def bring(self, parent: StoredJob, to: State, cause: Event) -> None:
+        """Log the event that brings a parent to another state."""
         event = collection_state(
-            parent.state, parent.jobid, target, cause, now=self._now(), host=self._host, user=self._user
+            parent.state, parent.jobid, to, cause, now=self._now(), host=self._host, user=self._user
         )
         self._batch.step_internally(parent, event)

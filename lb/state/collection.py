@@ -80,17 +80,23 @@ def propagate(parent: Job, before: State, after: State) -> State | None:
         status.children_hist[State.Unknown] = status.children_num
     status.children_hist[before] -= 1
     status.children_hist[after] += 1
+    return target(parent)
+
+
+def target(parent: Job) -> State | None:
+    """The state that a parent must be brought to by what its histogram says, None if it is there."""
+    status = parent.status
     find = _TARGETS.get(status.jobtype)
-    if find is None:
+    if find is None or status.children_hist is None:
         return None
-    target = find(status.children_hist, status.children_num)
-    return target if target != status.state else None
+    found = find(status.children_hist, status.children_num)
+    return found if found != status.state else None
 
 
 def collection_state(
-    parent: Job, parent_id: JobId, target: State, cause: Event, *, now: int, host: str, user: str
+    parent: Job, parent_id: JobId, to: State, cause: Event, *, now: int, host: str, user: str
 ) -> Event:
-    """The internal event that brings a parent to `target` because of `cause`, an event of a subjob.
+    """The internal event that brings a parent `to` a state because of `cause`, an event of a subjob.
 
     `now` is in microseconds, `host` and `user` are those of the server.
     """
@@ -104,7 +110,7 @@ def collection_state(
         seqcode=_next_code(parent.hidden.last),
         user=user,
         attributes={
-            "state": target.name,
+            "state": to.name,
             "done_code": _DONE_OK,
             "histogram": ", ".join(f"{state.name}={histogram[state]}" for state in list(State)[1:]),
             "child": str(cause.jobid),

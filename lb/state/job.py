@@ -16,7 +16,7 @@ from lb.model.status import JobStatus, State
 from lb.state.generic.memory import Memory
 
 #: Version of the stored forms below and of the rules that made them.
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 class Branch(msgspec.Struct, array_like=True, frozen=True):
@@ -40,7 +40,9 @@ class Hidden(msgspec.Struct, omit_defaults=True):
     version: int = 1  #: of the form it was stored in; form 1 does not say so
     number: int = -1  #: number of the last event included
     embryonic: bool = False  #: made by the registration of its parent, before any event of its own
+    born: int = 0  #: microseconds, when that was; form 1 does not say so
     counted: int = State.Unknown  #: class under which its parent's histogram counts it
+    collected: int = 0  #: events that came before a registration and were taken in the order of their codes then
     last: str | None = None
     cancel: str | None = None
     tag: str | None = None

@@ -68,19 +68,25 @@ def subjobs_of(event: Event) -> Iterator[JobId]:
 def embryo(parent: Event, subjob: JobId, owner: str | None) -> Job:
     """The state of a subjob that its parent's registration has made: submitted, of the parent's owner."""
     transfers = PARENTS.get(parent.number("jobtype")) is JobType.FILE_TRANSFER_COLLECTION
+    jobtype = JobType.FILE_TRANSFER if transfers else JobType.SIMPLE
+    return newborn(str(subjob), owner, jobtype, str(parent.jobid), parent.timestamp)
+
+
+def newborn(jobid: str, owner: str | None, jobtype: JobType, parent: str | None, at: int) -> Job:
+    """An embryo by its own data; `at` is the time of the parent's registration in microseconds."""
     times = [0] * STATES
-    times[State.Submitted] = parent.timestamp // MICROSECONDS
+    times[State.Submitted] = at // MICROSECONDS
     status = JobStatus(
         state=State.Submitted,
-        jobId=str(subjob),
+        jobId=jobid,
         owner=owner,
-        jobtype=JobType.FILE_TRANSFER if transfers else JobType.SIMPLE,
-        parent_job=str(parent.jobid),
-        stateEnterTime=parent.timestamp,
-        lastUpdateTime=parent.timestamp,
+        jobtype=jobtype,
+        parent_job=parent,
+        stateEnterTime=at,
+        lastUpdateTime=at,
         stateEnterTimes=times,
     )
-    return Job(status, Hidden(version=VERSION, embryonic=True))
+    return Job(status, Hidden(version=VERSION, embryonic=True, born=at))
 
 
 def link_parent(turn: Turn) -> None:

@@ -6,7 +6,7 @@ Whatever `write` returned from is on stable storage.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -187,6 +187,9 @@ class Writer(Protocol):
     def children(self, parent: str) -> list[str]:
         """Unique parts of the jobs that have this parent, in the order of their creation."""
 
+    def after(self, key: int, most: int) -> list[tuple[int, str]]:
+        """Keys and unique parts of the next jobs behind a key, at most so many."""
+
     def events(self, key: int) -> Iterator[StoredEvent]:
         """Events of a job in the order of arrival."""
 
@@ -283,14 +286,20 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
+class Renewal(Protocol):
+    """Makes a state anew that older rules have made, and leaves others as they are."""
+
+    def __call__(self, state: Job, jobid: JobId, owner: str, lines: Callable[[], Iterable[bytes]], /) -> Job: ...
+
+
 class Store(Protocol):
     """A place that keeps jobs and events."""
 
     def writer(self) -> Writer:
         """Open the writing side; there is one."""
 
-    def reader(self) -> Reader:
-        """Open a reading side."""
+    def reader(self, renewal: Renewal | None = None) -> Reader:
+        """Open a reading side; without a `renewal` it gives states as they were stored."""
 
     def outbox_reader(self) -> OutboxReader:
         """Open a reading side of registrations and the outbox."""

@@ -14,6 +14,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ from lb.store.interface import (
     JobEntry,
     NewEvent,
     Outgoing,
+    Renewal,
     StoredEvent,
     StoredJob,
     StoreError,
@@ -92,9 +94,9 @@ class SQLiteStore:
         with reported():
             return SQLiteWriter(self._connect())
 
-    def reader(self) -> SQLiteReader:
+    def reader(self, renewal: Renewal | None = None) -> SQLiteReader:
         with reported():
-            return SQLiteReader(self._connect_reader())
+            return SQLiteReader(self._connect_reader(), renewal)
 
     def outbox_reader(self) -> SQLiteOutboxReader:
         with reported():
@@ -258,6 +260,13 @@ class SQLiteWriter:
                 ),
             )
 
+    def after(self, key: int, most: int) -> list[tuple[int, str]]:
+        with reported():
+            rows = self._connection.execute(
+                "SELECT id, unique_part FROM jobs WHERE id > ? ORDER BY id LIMIT ?", (key, most)
+            ).fetchall()
+        return [(number, from_sql(unique)) for number, unique in rows]
+
     def close(self) -> None:
         self._connection.close()
 
@@ -298,8 +307,9 @@ def _events(connection: sqlite3.Connection, key: int) -> Iterator[StoredEvent]:
 class SQLiteReader:
     """A reading side of an `SQLiteStore`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, renewal: Renewal | None = None) -> None:
         self._connection = connection
+        self._renewal = renewal
 
     def job(self, unique: str, *, texts: bool = False) -> JobEntry | None:
         return next(self._select("j.unique_part = ?", (to_sql(unique),), texts), None)
@@ -318,6 +328,9 @@ class SQLiteReader:
         with reported():
             yield from _events(self._connection, key)
 
+    def _lines(self, key: int) -> Iterator[bytes]:
+        return (line for _, line in _events(self._connection, key))
+
     def connections(self, key: int) -> list[Connection]:
         with reported():
             return connections_of(self._connection, key)
@@ -332,9 +345,12 @@ class SQLiteReader:
             while rows := cursor.fetchmany(256):
                 for key, unique, host, port, owner, _, _, parent, acl, status, stored_texts in rows:
                     job: Job = decode(status, decode_texts(stored_texts))
+                    jobid = _jobid(unique, host, port)
+                    if self._renewal is not None:
+                        job = self._renewal(job, jobid, from_sql(owner), partial(self._lines, key))
                     yield JobEntry(
                         key,
-                        _jobid(unique, host, port),
+                        jobid,
                         from_sql(owner),
                         optional(parent, from_sql),
                         optional(acl, from_sql),

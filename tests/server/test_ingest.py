@@ -117,10 +117,10 @@ class Ingesting(SynchronousTestCase):
         self.server.send(registration())
         step = ingest.fold.step
 
-        def breaking(job: Any, event: Any) -> Any:
+        def breaking(job: Any, event: Any, *more: Any) -> Any:
             if event.text("node") == "poison":
                 raise ZeroDivisionError
-            return step(job, event)
+            return step(job, event, *more)
 
         with mock.patch.object(ingest.fold, "step", breaking):
             replies = self.server.send_all([running(1), running(2, "poison"), running(3)])
