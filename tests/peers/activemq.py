@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from contextlib import AbstractContextManager
 from xml.sax.saxutils import quoteattr
 
 from tests.peers.certificates import STORE_PASSWORD, Certificates, shared_certificates
@@ -14,7 +15,17 @@ CONFIGURATION = """\
        xsi:schemaLocation="http://www.springframework.org/schema/beans
          http://www.springframework.org/schema/beans/spring-beans-2.0.xsd
          http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
-  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="lb" useJmx="false" dataDirectory={data}>
+  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="lb" useJmx="false" dataDirectory={data}
+          populateJMSXUserID="true" useAuthenticatedPrincipalForJMSXUserID="true">
+    <plugins>
+      <jaasDualAuthenticationPlugin configuration="passwords" sslConfiguration="certificates"/>
+      <authorizationPlugin><map><authorizationMap><authorizationEntries>
+        <authorizationEntry queue="&gt;" read="users" write="users" admin="users"/>
+        <authorizationEntry topic="&gt;" read="users" write="users" admin="users"/>
+        <authorizationEntry queue="refused.&gt;" read="users" write="nobody" admin="users"/>
+        <authorizationEntry topic="refused.&gt;" read="users" write="nobody" admin="users"/>
+      </authorizationEntries></authorizationMap></map></authorizationPlugin>
+    </plugins>
     <persistenceAdapter><kahaDB directory={data}/></persistenceAdapter>
     {tls}
     <transportConnectors>{connectors}</transportConnectors>
@@ -28,6 +39,24 @@ TLS = """\
     </sslContext>"""
 PLAIN_CONNECTOR = '<transportConnector name="stomp" uri="stomp+nio://127.0.0.1:{port}"/>'
 TLS_CONNECTOR = '<transportConnector name="stomp+ssl" uri="stomp+nio+ssl://127.0.0.1:{port}?needClientAuth=true"/>'
+#: Who may log in: by password over plain connections, by certificate over TLS.
+LOGIN = """\
+passwords {
+  org.apache.activemq.jaas.PropertiesLoginModule required
+    org.apache.activemq.jaas.properties.user="users" org.apache.activemq.jaas.properties.group="groups";
+};
+certificates {
+  org.apache.activemq.jaas.TextFileCertificateLoginModule required
+    org.apache.activemq.jaas.textfiledn.user="names" org.apache.activemq.jaas.textfiledn.group="groups";
+};
+"""
+CERTIFICATE_USER = "tester"  # what the broker calls the owner of the user's certificate
+LOGIN_FILES = {
+    "login.config": LOGIN,
+    "users": "guest=guest\n",
+    "names": f"{CERTIFICATE_USER}=CN=Test User, O=Test\n",
+    "groups": f"users=guest,{CERTIFICATE_USER}\n",
+}
 LOGGING = """\
 log4j.rootLogger=INFO, console
 log4j.appender.console=org.apache.log4j.ConsoleAppender
@@ -50,7 +79,10 @@ class ActiveMQ:
         configuration.write_text(self._configuration(certificates))
         logging = self.directory / "log4j.properties"
         logging.write_text(LOGGING)
+        for name, text in LOGIN_FILES.items():
+            (self.directory / name).write_text(text)
         properties = {
+            "java.security.auth.login.config": self.directory / "login.config",
             "activemq.home": program.parent.parent,
             "activemq.base": self.directory,
             "activemq.conf": self.directory,
@@ -83,6 +115,19 @@ class ActiveMQ:
     def pid(self) -> int:
         """The id of the broker's process."""
         return self._process.pid
+
+    def kill(self) -> None:
+        """End the broker at once; its files stay."""
+        self._process.stop()
+
+    def restart(self) -> None:
+        """Start the broker again after `kill`, on the same ports."""
+        self._process.start()
+        self._process.wait_until_ready()
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """While it lasts the broker does nothing."""
+        return self._process.frozen()
 
     def stop(self) -> None:
         """End the broker at once and remove its files."""

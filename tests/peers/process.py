@@ -5,6 +5,7 @@ It must never outlive the process that started it in good order, nor use a port 
 
 import atexit
 import contextlib
+import functools
 import os
 import random
 import re
@@ -14,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 READY_LIMIT = 90  # seconds: brokers take 4 to 5 on an idle machine
@@ -69,11 +70,10 @@ class PrivateProcess:
         end: signal.Signals = signal.SIGKILL,
     ) -> None:
         self._ready_line = re.compile(ready)
-        self._ready = threading.Event()
-        self._match: re.Match[str] | None = None
         self._end = end
         self.log = directory / "output"
-        self._process = subprocess.Popen(
+        self._popen = functools.partial(
+            subprocess.Popen,
             [str(word) for word in command],
             cwd=directory,
             env={**os.environ, **(environment or {})},
@@ -87,9 +87,25 @@ class PrivateProcess:
             extra_groups=[] if user else None,
             start_new_session=True,  # an interrupt at the terminal is the tests' to handle
         )
+        self.start()
+
+    def start(self) -> None:
+        """Start it; the constructor does, so this is for a program that was stopped."""
+        self._ready = threading.Event()
+        self._match: re.Match[str] | None = None
+        self._process = self._popen()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         atexit.register(self.stop)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """While it lasts the program does nothing, as behind a network that was cut."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     @property
     def pid(self) -> int:

@@ -1,13 +1,44 @@
 """A private RabbitMQ broker that speaks AMQP 0-9-1 and STOMP on loopback ports, plain and, given certificates, TLS."""
 
+import base64
 import functools
+import hashlib
+import json
+import os
 import shutil
+import subprocess
+from contextlib import AbstractContextManager
 
 from tests.peers.certificates import Certificates, shared_certificates
 from tests.peers.packages import RABBITMQ, absence, locate
 from tests.peers.process import PrivateProcess, free_ports, private_directory
 
-LOGIN, PASSCODE = "guest", "guest"  # what the broker itself creates, for loopback only
+LOGIN, PASSCODE = "guest", "guest"  # as the broker itself would create it, for loopback only
+READER = "reader"  # may consume, not publish; its password is its name
+CERTIFICATE_USER = "CN=Test User,O=Test"  # as the broker spells the subject of the user's certificate
+
+
+def _definitions() -> str:
+    """Users and permissions of a new broker; who logs in by a certificate has no password."""
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    rights = {LOGIN: everything, CERTIFICATE_USER: everything, READER: {**everything, "write": "^$"}}
+    users = [
+        {"name": LOGIN, "password_hash": _hash(PASSCODE), "tags": ["administrator"]},
+        {"name": READER, "password_hash": _hash(READER), "tags": []},
+        {"name": CERTIFICATE_USER, "password_hash": "", "tags": []},
+    ]
+    return json.dumps(
+        {
+            "users": [{**user, "hashing_algorithm": "rabbit_password_hashing_sha256"} for user in users],
+            "vhosts": [{"name": "/"}],
+            "permissions": [{"user": user, "vhost": "/", **allowed} for user, allowed in rights.items()],
+        }
+    )
+
+
+def _hash(password: str) -> str:
+    salt = b"salt"
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 class RabbitMQ:
@@ -25,6 +56,7 @@ class RabbitMQ:
             "stomp.listeners.tcp.1": f"127.0.0.1:{self.stomp_port}",
             "log.console": "true",
             "log.file": "false",
+            "load_definitions": str(self.directory / "definitions.json"),
         }
         if certificates is not None:
             self.amqps_port, self.stomp_tls_port = next(ports), next(ports)
@@ -38,12 +70,15 @@ class RabbitMQ:
                 "ssl_options.fail_if_no_peer_cert": "true",
                 "auth_mechanisms.1": "EXTERNAL",
                 "auth_mechanisms.2": "PLAIN",
+                "stomp.ssl_cert_login": "true",
             }
+        (self.directory / "definitions.json").write_text(_definitions())
         configuration = self.directory / "rabbitmq.conf"
         configuration.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         plugins = self.directory / "enabled_plugins"
         plugins.write_text("[rabbitmq_stomp,rabbitmq_auth_mechanism_ssl].\n")
-        environment = {
+        self._control = program.with_name("rabbitmqctl")
+        self._environment = environment = {
             "HOME": str(self.directory),  # the Erlang cookie
             "RABBITMQ_NODENAME": "lb@localhost",
             "RABBITMQ_MNESIA_BASE": str(self.directory / "mnesia"),
@@ -75,6 +110,27 @@ class RabbitMQ:
     def pids(self) -> tuple[int, int]:
         """The ids of the broker and of its name server."""
         return self._process.pid, self._name_server.pid
+
+    def kill(self) -> None:
+        """End the broker at once; its files stay."""
+        self._process.stop()
+
+    def restart(self) -> None:
+        """Start the broker again after `kill`, on the same ports."""
+        self._process.start()
+        self._process.wait_until_ready()
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """While it lasts the broker does nothing."""
+        return self._process.frozen()
+
+    def control(self, *command: str) -> str:
+        """What rabbitmqctl says."""
+        words = [self._control, *command]
+        done = subprocess.run(
+            words, env={**os.environ, **self._environment}, check=True, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout
 
     def stop(self) -> None:
         """End the broker at once and remove its files."""
