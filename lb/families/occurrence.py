@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import md5
 from typing import Final, NamedTuple
 
-from lb.model.catalogue import BY_NAME, Source
+from lb.model.catalogue import BY_NAME, Priority, Source
 from lb.model.event import Event, Value
 from lb.model.jobid import JobId, create
 from lb.model.seqcode import LRMS, NORMAL_COUNTERS, format_normal
@@ -67,6 +67,7 @@ class Origin(NamedTuple):
             seqcode=_code(0),
             user=self.user,
             attributes=given,
+            priority=Priority.DIRECT,
         )
 
     def event(self, occurrence: Occurrence) -> Event:
@@ -82,6 +83,7 @@ class Origin(NamedTuple):
             seqcode=_code(occurrence.number),
             user=self.user,
             attributes={"name": f"{self.family}.{occurrence.event}", "value": value},
+            priority=Priority.LOCAL,
         )
 
     def events(self, occurrences: Iterable[Occurrence]) -> Iterator[Event]:

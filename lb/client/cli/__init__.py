@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "events": ("events", "show the events of a job"),
     "jobs": ("jobs", "list the own jobs"),
     "replay": ("replay", "replay recorded event streams as fresh jobs"),
+    "convert": ("convert", "make events of what Slurm or HTCondor have recorded of their jobs"),
     "pki": ("pki", "make the development PKI, issue certificates from it"),
 }
 
