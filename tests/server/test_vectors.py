@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model.catalogue import Priority
 from lb.model.errors import LBError, ParseError
+from lb.server.recomputation import Recomputation
 from lb.wire import ulm
 from lb.wire.il import Major, Reply
 from tests.server.fixture import PEERS, Server, events_json
@@ -118,6 +119,9 @@ class RecordedCases(SynchronousTestCase):
             wrong += self._play(case)
         self.assertEqual("\n".join(wrong), "")
         self.assertGreaterEqual(played, at_least)
+        for server, _ in self._servers.values():
+            recomputed = Recomputation(server.writer, server.ingest)(most=100_000)
+            self.assertEqual(recomputed.differing, [])
 
     def test_glite(self) -> None:
         """Random lives of simple jobs."""
