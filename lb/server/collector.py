@@ -8,16 +8,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lb.server.ingest import Submission
 from lb.server.limits import ServerLimits
-from lb.wire.il import Reply
+from lb.server.submission import Stream, Submission, Unstored
+from lb.wire.il import OK, Reply
 
 Ingesting = Callable[[list[Submission]], list[Reply]]
+
+
+class _Chunk(NamedTuple):
+    """Submissions of one stream that came together."""
+
+    submissions: list[Submission]
+    size: int  #: bytes
+    stream: Stream
+    answered: Deferred[list[Reply]]
 
 
 class Collector:
@@ -35,22 +45,28 @@ class Collector:
         self._ingest = ingest
         self._in_thread = in_thread
         self._limits = limits
-        self._waiting: deque[tuple[list[Submission], int, Deferred[list[Reply]]]] = deque()
+        self._waiting: deque[_Chunk] = deque()
         self._bytes = 0
         self._busy = False
         self._paused: list[Callable[[], None]] = []
         self._idle: list[Deferred[None]] = []
         self.stored = 0  #: events answered, for the metrics
 
-    def submit(self, submissions: list[Submission]) -> Deferred[list[Reply]]:
-        """Store a chunk of events; fires with a reply for each, in order, when they are on stable storage."""
-        answered: Deferred[list[Reply]] = Deferred()
+    def submit(self, submissions: list[Submission], stream: Stream | None = None) -> Deferred[list[Reply]]:
+        """Store a chunk of events; fires with a reply for each, in order, when they are on stable storage.
+
+        After the first of a stream that the store could not take, the others of it are refused likewise, whatever
+        the store can do by then: what comes again must find its place still free (P4).
+        """
+        if stream is not None and stream.ended is not None:
+            return succeed([stream.ended] * len(submissions))
         size = sum(len(submission.line) for submission in submissions)
-        self._waiting.append((submissions, size, answered))
+        chunk = _Chunk(submissions, size, stream or Stream(), Deferred())
+        self._waiting.append(chunk)
         self._bytes += size
         if not self._busy:
             self._next_batch()
-        return answered
+        return chunk.answered
 
     @property
     def congested(self) -> bool:
@@ -71,16 +87,16 @@ class Collector:
         return idle
 
     def _next_batch(self) -> None:
-        chunks: list[tuple[int, Deferred[list[Reply]]]] = []
+        chunks: list[_Chunk] = []
         batch: list[Submission] = []
         size = 0
         limits = self._limits
         # Long enough to share the fsync, short enough for a prompt answer.
         while self._waiting and len(batch) < limits.batch_events and size < limits.batch_bytes:
-            submissions, chunk_size, answered = self._waiting.popleft()
-            batch += submissions
-            size += chunk_size
-            chunks.append((len(submissions), answered))
+            chunk = self._waiting.popleft()
+            batch += chunk.submissions
+            size += chunk.size
+            chunks.append(chunk)
         if not batch:
             self._busy = False
             idle, self._idle = self._idle, []
@@ -92,23 +108,44 @@ class Collector:
             self._stored, self._failed, callbackArgs=(chunks, size), errbackArgs=(chunks, size)
         )
 
-    def _stored(self, replies: list[Reply], chunks: list[tuple[int, Deferred[list[Reply]]]], size: int) -> None:
+    def _stored(self, replies: list[Reply], chunks: list[_Chunk], size: int) -> None:
         # The next batch first: the writing thread works while the answers go out.
         self._bytes -= size
+        ended = self._end_streams(replies, chunks)
         self._next_batch()
         self.stored += len(replies)
         start = 0
-        for count, answered in chunks:
-            answered.callback(replies[start : start + count])
+        for chunk in chunks:
+            count = len(chunk.submissions)
+            chunk.answered.callback(replies[start : start + count])
             start += count
+        for chunk in ended:
+            refusal = chunk.stream.ended
+            assert refusal is not None  # that is why it was taken back
+            chunk.answered.callback([refusal] * len(chunk.submissions))
         self._resume()
 
-    def _failed(self, failure: Failure, chunks: list[tuple[int, Deferred[list[Reply]]]], size: int) -> None:
+    def _end_streams(self, replies: list[Reply], chunks: list[_Chunk]) -> list[_Chunk]:
+        """Take back the waiting chunks of streams of which a line was not stored."""
+        if not any(isinstance(reply, Unstored) for reply in replies if reply is not OK):
+            return []
+        answers = iter(replies)
+        for chunk in chunks:
+            for _ in chunk.submissions:
+                reply = next(answers)
+                if isinstance(reply, Unstored) and chunk.stream.ended is None:
+                    chunk.stream.ended = reply
+        ended = [chunk for chunk in self._waiting if chunk.stream.ended is not None]
+        self._waiting = deque(chunk for chunk in self._waiting if chunk.stream.ended is None)
+        self._bytes -= sum(chunk.size for chunk in ended)
+        return ended
+
+    def _failed(self, failure: Failure, chunks: list[_Chunk], size: int) -> None:
         self.log.failure("the writing thread failed", failure=failure)
         self._bytes -= size
         self._next_batch()
-        for _, answered in chunks:
-            answered.errback(failure)
+        for chunk in chunks:
+            chunk.answered.errback(failure)
         self._resume()
 
     def _resume(self) -> None:

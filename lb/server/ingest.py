@@ -20,7 +20,6 @@ from lb.model.jobid import JobId, parse_cached
 from lb.model.status import PARENT_TYPES
 from lb.model.subject import comparable, normalise
 from lb.security.acl import Permission
-from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server import rules
 from lb.server.batch import Batch
@@ -28,6 +27,7 @@ from lb.server.connections import Connections
 from lb.server.duplicate import digest
 from lb.server.jobcache import JobCache
 from lb.server.parents import Parents
+from lb.server.submission import Submission, Unstored
 from lb.state import fold
 from lb.state.generic.fold import Families
 from lb.store.interface import StoredJob, StoreError, Writer
@@ -35,13 +35,6 @@ from lb.wire import il, ulm
 
 #: Most subjobs that one registration may make, by default; the C clients' collections have some thousands.
 MAX_SUBJOBS: Final = 100_000
-
-
-class Submission(NamedTuple):
-    """A line and who handed it in."""
-
-    line: bytes
-    peer: Identity
 
 
 class _Entry(NamedTuple):
@@ -112,7 +105,7 @@ class Ingest:
             # Nothing was stored: everybody who was not refused has to come again.
             self.log.error("cannot store a batch of {count} events: {error}", count=len(entries), error=str(error))
             for entry in entries:
-                replies[entry.place] = il.Reply(il.Major.DBERR, error.code, str(error))
+                replies[entry.place] = Unstored(il.Major.DBERR, error.code, str(error))
         except Exception:
             self._store_singly(entries, replies)
 
@@ -135,9 +128,14 @@ class Ingest:
     def _store_singly(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
         """One of `entries` meets a mistake of ours: find it, refuse it, store the others."""
         if len(entries) > 1:
-            for entry in entries:
+            for number, entry in enumerate(entries):
                 replies[entry.place] = il.OK
                 self._store([entry], replies)
+                reply = replies[entry.place]
+                if isinstance(reply, Unstored):
+                    for later in entries[number + 1 :]:
+                        replies[later.place] = reply
+                    break
             return
         (entry,) = entries
         self.log.failure("event cannot be processed, it is refused: {line!r}", line=entry.submission.line[:2000])

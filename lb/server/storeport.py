@@ -9,7 +9,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from lb.server.collector import Collector
-from lb.server.ingest import Submission
+from lb.server.submission import Stream, Submission
 from lb.service.bounds import Limits
 from lb.service.exchange import Exchange
 from lb.wire import il
@@ -68,20 +68,23 @@ class StorePort(Exchange):
     def __init__(self, collector: Collector, limits: Limits) -> None:
         super().__init__(limits)
         self._collector = collector
+        self._stream = Stream()
 
     def make_reader(self, max_message: int) -> LineReader:
         return LineReader(max_message)
 
     def handle(self, messages: list[bytes]) -> Deferred[bytes]:
         peer = self.peer
-        stored = self._collector.submit([Submission(line, peer) for line in messages])
-        return stored.addCallback(_written)
+        stored = self._collector.submit([Submission(line, peer) for line in messages], self._stream)
+        return stored.addCallback(self._written)
+
+    def _written(self, replies: list[il.Reply]) -> bytes:
+        if self._stream.ended is not None:
+            # What was refused comes again on another connection, and with it all that was sent behind it.
+            self.finish()
+        return b"".join(map(il.write_reply, replies))
 
     def refusal(self, reason: Exception) -> bytes:
         if isinstance(reason, UndecodableFrameError):
             return il.write_reply(il.Reply(il.Major.PROTO, 0, "decoding event string failed"))
         return b""
-
-
-def _written(replies: list[il.Reply]) -> bytes:
-    return b"".join(map(il.write_reply, replies))

@@ -159,6 +159,10 @@ class Exchange(Protocol):
                 self._deadline = self.factory.now() + self._limits.idle
             self._pace()
 
+    def finish(self) -> None:
+        """Take nothing more from the peer; the connection ends when all is answered."""
+        self._closing = True
+
     def _failed(self, failure: Failure) -> None:
         """The port could not take the messages: the peer keeps them and comes again."""
         self.log.failure("messages of {peer} not answered", failure=failure, peer=self._name())

@@ -12,8 +12,9 @@ from lb.model.query import Flag, Results, of_job, read_flags
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
 from lb.security.policy import Policy
-from lb.server.ingest import Ingest, Submission
+from lb.server.ingest import Ingest
 from lb.server.lookup import Lookup
+from lb.server.submission import Submission
 from lb.store.sqlite import SQLiteStore
 from lb.wire.il import Reply
 

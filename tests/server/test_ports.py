@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -23,6 +25,7 @@ from lb.server.queryport import QueryFactory, QueryPort
 from lb.server.storeport import StorePort
 from lb.service.bounds import Limits
 from lb.service.exchange import ExchangeFactory
+from lb.store.interface import StoreError
 from lb.wire import http, il
 from lb.wire.lbxml import requests, results
 from tests.server.fixture import OTHER, OWNER, Server
@@ -163,6 +166,31 @@ class Ports(SynchronousTestCase):
         self.assertEqual(transport.producerState, "paused")
         self.later.run()
         self.assertEqual(transport.producerState, "producing")
+
+    def test_store_fails(self) -> None:
+        """P4: what follows an event that could not be stored is refused too, also when the store is well again."""
+        port, transport = self._connect()
+        other, others = self._connect()
+        port.dataReceived(il.frame(registration().encode()))
+        self.later.run()
+        transport.clear()
+        failing = StoreError(errno.ENOSPC, "database: disk full")
+        port.dataReceived(il.frame(running(1).encode()))
+        port.dataReceived(il.frame(running(2).encode()))  # waits for the next batch
+        other.dataReceived(il.frame(running(3).encode()))
+        function, arguments, result = self.later.calls.pop()
+        with mock.patch.object(self.server.writer, "write", side_effect=failing):
+            replies = function(*arguments)
+        result.callback(replies)
+        self.later.run()
+        port.dataReceived(il.frame(running(4).encode()))
+        self.later.run()
+        refused = il.write_reply(il.Reply(il.Major.DBERR, errno.ENOSPC, "database: disk full"))
+        self.assertEqual(transport.value(), refused * 2)
+        self.assertTrue(transport.disconnecting)
+        self.assertEqual(others.value(), il.write_reply(il.OK))
+        events = [event.timestamp % 1_000_000 for event in self.server.lookup.events_of(OWNER, parse(JOB).unique)]
+        self.assertEqual(events, [0, 3])
 
     def test_too_many_connections(self) -> None:
         """P10: connections beyond the bound are closed at once."""
