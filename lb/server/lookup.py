@@ -30,6 +30,8 @@ from lb.wire.history import write_history
 
 #: Attributes of conditions that need the long texts of a job.
 _NEEDS_TEXTS: Final = frozenset({Attribute.JDL_ATTR})
+#: What a query may start from, named as the C server names its indices on columns.
+INDICES: Final = ("STD_parent_job", "STD_owner")
 _LIMIT_EXCEEDED: Final = "Query result size limit exceeded"
 
 

@@ -21,8 +21,8 @@ from lb.server.collector import Collector
 from lb.server.ingest import Ingest
 from lb.server.jobcache import JobCache
 from lb.server.limits import QueryLimits, ServerLimits
+from lb.server.lookup import INDICES, Lookup
 from lb.server.lookup import Limits as AnswerLimits
-from lb.server.lookup import Lookup
 from lb.server.query import Questions
 from lb.server.queryport import QueryFactory, QueryPort
 from lb.server.storeport import StorePort
@@ -32,6 +32,7 @@ from lb.service.options import DaemonOptions
 from lb.service.worker import Worker
 from lb.store.interface import StoreError
 from lb.store.sqlite import SQLiteStore
+from lb.web.jobs import ServerInfo
 from lb.web.site import site
 from lb.wire import il
 
@@ -126,7 +127,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
     collector = Collector(ingest, writing.call, storing)
     answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
     questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
-    pages = site(questions, reactor)
+    pages = site(questions, reactor, server_info=ServerInfo(identity=options.own_name, indices=INDICES))
     main = QueryFactory(QueryPort(questions), pages, reactor, limits)
     events = ExchangeFactory(
         partial(StorePort, collector, limits),
