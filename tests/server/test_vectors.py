@@ -54,6 +54,32 @@ def takes_grey_jobs(case: Case) -> bool:
     return "greyjobs" in case.get("needs", [])
 
 
+def job_id(case: Case, number: int) -> str:
+    """The id of a job of a case."""
+    return f"https://localhost:9000/{case['jobs'][number]['unique']}"
+
+
+def answered_otherwise(server: Server, case: Case, query: dict[str, Any]) -> list[str]:
+    """How our answer to a recorded query differs from the recorded one, a line an attribute."""
+    jobid = job_id(case, query["job"])
+    flags = query.get("flags", case.get("flags", "classadd+children+childstat"))
+    recorded = query["state"]
+    try:
+        ours = as_object(server.status(jobid, flags, PEERS[query.get("as", "owner")]))
+    except LBError as error:
+        return [] if recorded.get("error") in (error.code, 2) else [f"error {error}, recorded {recorded}"]
+    if "error" in recorded:
+        return [f"recorded error {recorded['error']}, ours a state"]
+    ignore = {*case.get("ignore", {}), "history"}
+    found = differences(recorded, ours, ignore)
+    if "history" in recorded:
+        theirs = [event["type"] for event in recorded["history"]]
+        mine = [event["type"] for event in events_json(ours.get("history"))]
+        if theirs != mine:
+            found.append(f"history: recorded {theirs}, ours {mine}")
+    return found
+
+
 class RecordedCases(SynchronousTestCase):
     """P3 and the state machine, seen from outside."""
 
@@ -77,7 +103,6 @@ class RecordedCases(SynchronousTestCase):
 
     def _play(self, case: Case) -> list[str]:
         server = self._server_for(case)
-        jobs = [f"https://localhost:9000/{job['unique']}" for job in case["jobs"]]
         wrong = []
         for number, step in enumerate(case["steps"]):
             peer = PEERS[step.get("as", "owner")]
@@ -88,29 +113,8 @@ class RecordedCases(SynchronousTestCase):
             for query in step.get("query", []):
                 if "defect" in query:
                     continue
-                wrong += [
-                    f"{case['id']} step {number}: {line}"
-                    for line in self._query(server, case, query, jobs[query["job"]])
-                ]
+                wrong += [f"{case['id']} step {number}: {line}" for line in answered_otherwise(server, case, query)]
         return wrong
-
-    def _query(self, server: Server, case: Case, query: dict[str, Any], jobid: str) -> list[str]:
-        flags = query.get("flags", case.get("flags", "classadd+children+childstat"))
-        recorded = query["state"]
-        try:
-            ours = as_object(server.status(jobid, flags, PEERS[query.get("as", "owner")]))
-        except LBError as error:
-            return [] if recorded.get("error") in (error.code, 2) else [f"error {error}, recorded {recorded}"]
-        if "error" in recorded:
-            return [f"recorded error {recorded['error']}, ours a state"]
-        ignore = {*case.get("ignore", {}), "history"}
-        found = differences(recorded, ours, ignore)
-        if "history" in recorded:
-            theirs = [event["type"] for event in recorded["history"]]
-            mine = [event["type"] for event in events_json(ours.get("history"))]
-            if theirs != mine:
-                found.append(f"history: recorded {theirs}, ours {mine}")
-        return found
 
     def _play_all(self, category: str, at_least: int) -> None:
         wrong, played = [], 0
