@@ -25,11 +25,14 @@ from lb.server.lookup import INDICES, Lookup
 from lb.server.lookup import Limits as AnswerLimits
 from lb.server.query import Questions
 from lb.server.queryport import QueryFactory, QueryPort
+from lb.server.renewal import renewal
 from lb.server.storeport import StorePort
 from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.options import DaemonOptions
 from lb.service.worker import Worker
+from lb.state.generic.fold import Families
+from lb.state.generic.loading import DescriptionError, load_directory, shipped
 from lb.store.interface import StoreError
 from lb.store.sqlite import SQLiteStore
 from lb.web.jobs import ServerInfo
@@ -53,6 +56,7 @@ class Options(DaemonOptions):
         *DaemonOptions.optParameters,
         ["database", None, None, "sqlite:///PATH (default: lb.sqlite in the state directory)"],
         ["policy", None, None, "policy file (default: who is authenticated may register and log)"],
+        ["families", None, None, "directory of descriptions of job families (default: only those that come with lb)"],
     ]
     optFlags: ClassVar[list[list[Any]]] = [["grey-jobs", None, "accept events of jobs that are not registered yet"]]
     option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9000"}
@@ -75,6 +79,13 @@ class Options(DaemonOptions):
             return load(Path(self["policy"])) if self["policy"] else Policy.open()
         except PolicyError as error:
             raise usage.UsageError(str(error)) from None
+
+    def read_families(self) -> Families:
+        """The job families that are known, those that come with lb among them."""
+        try:
+            return load_directory(Path(self["families"])) if self["families"] else shipped()
+        except DescriptionError as error:
+            raise usage.UsageError(f"--families: {error}") from None
 
 
 class Backend(Service):
@@ -108,9 +119,10 @@ def compose(options: Options, reactor: Any) -> MultiService:
     credentials = options.credentials(reactor)
     policy = options.read_policy().permitting(options.own_name, Action.READ_ALL, Action.PURGE)
     limits, storing = options.limits(QueryLimits), options.limits(ServerLimits)
+    families = options.read_families()
     try:
         store = SQLiteStore(options.database)
-        writer, reader = store.writer(), store.reader()
+        writer, reader = store.writer(), store.reader(renewal(families))
     except StoreError as error:
         raise usage.UsageError(f"--database: {error}") from None
     writing, reading = Worker(reactor, "lb-writer"), Worker(reactor, "lb-reader")
@@ -123,6 +135,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         cache=JobCache(storing.cached_jobs, storing.cached_text),
         host=socket.gethostname(),
         user=options.own_name,
+        families=families,
     )
     collector = Collector(ingest, writing.call, storing)
     answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
