@@ -7,32 +7,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from twisted.web.template import Flattenable, Tag
+from twisted.web.template import Tag
 
-from lb.web.frame import state_name, tone
+from lb.web.frame import state_name, svg, tone
 from lb.web.timeline import BAND, LANE, LEFT, WIDTH, Layout
 
 _ROW: Final = 18.0
 
 
-def _svg(name: str, *children: Flattenable, **attributes: str | float) -> Tag:
-    """An element; underscores in names of attributes stand for hyphens, numbers are rounded."""
-    return Tag(
-        name,
-        {
-            key.rstrip("_").replace("_", "-"): f"{value:.1f}" if isinstance(value, float) else value
-            for key, value in attributes.items()
-        },
-        list(children),
-    )
-
-
 def draw(picture: Layout, done_code: int) -> Tag:
     """The picture."""
-    return _svg(
+    return svg(
         "svg",
-        _svg("title", "Timeline of the job", id="timeline-title"),
-        _svg("desc", picture.summary, id="timeline-desc"),
+        svg("title", "Timeline of the job", id="timeline-title"),
+        svg("desc", picture.summary, id="timeline-desc"),
         *_lanes(picture),
         *_band(picture, done_code),
         *_dots(picture),
@@ -48,8 +36,8 @@ def _lanes(picture: Layout) -> list[Tag]:
     drawn = []
     for number, name in enumerate(picture.lanes):
         y = picture.axis - LANE * (len(picture.lanes) - number) + LANE / 2
-        drawn.append(_svg("text", name, x=LEFT - 12, y=y + 4, text_anchor="end", class_="lane"))
-        drawn.append(_svg("line", x1=LEFT, x2=WIDTH, y1=y, y2=y, class_="lane"))
+        drawn.append(svg("text", name, x=LEFT - 12, y=y + 4, text_anchor="end", class_="lane"))
+        drawn.append(svg("line", x1=LEFT, x2=WIDTH, y1=y, y2=y, class_="lane"))
     return drawn
 
 
@@ -57,9 +45,9 @@ def _band(picture: Layout, done_code: int) -> list[Tag]:
     drawn = []
     for flag in picture.flags:
         y = picture.top - 10 - _ROW * flag.row
-        drawn.append(_svg("line", x1=flag.x, x2=flag.x, y1=y - 8, y2=picture.axis, class_="entry"))
+        drawn.append(svg("line", x1=flag.x, x2=flag.x, y1=y - 8, y2=picture.axis, class_="entry"))
         drawn.append(
-            _svg(
+            svg(
                 "text",
                 state_name(flag.state),
                 x=flag.x + (-5.0 if flag.leftwards else 5.0),
@@ -69,9 +57,9 @@ def _band(picture: Layout, done_code: int) -> list[Tag]:
             )
         )
     drawn += [
-        _svg(
+        svg(
             "rect",
-            _svg("title", segment.hint),
+            svg("title", segment.hint),
             x=segment.x,
             y=picture.top,
             width=segment.width,
@@ -87,20 +75,20 @@ def _dots(picture: Layout) -> list[Tag]:
     drawn = []
     for dot in picture.dots:
         y = picture.axis - LANE * (len(picture.lanes) - dot.lane) + LANE / 2
-        circle = _svg("circle", cx=dot.x, cy=y, r=5.0 if dot.number == 1 else 8.5)
-        parts = [_svg("title", dot.hint), circle]
+        circle = svg("circle", cx=dot.x, cy=y, r=5.0 if dot.number == 1 else 8.5)
+        parts = [svg("title", dot.hint), circle]
         if dot.number > 1:
             count = str(dot.number) if dot.number < 100 else "99+"
-            parts.append(_svg("text", count, x=dot.x, y=y + 3.5, text_anchor="middle"))
-        drawn.append(_svg("g", *parts, class_="dot"))
+            parts.append(svg("text", count, x=dot.x, y=y + 3.5, text_anchor="middle"))
+        drawn.append(svg("g", *parts, class_="dot"))
     return drawn
 
 
 def _axis(picture: Layout) -> list[Tag]:
     y = picture.axis + 2
-    drawn = [_svg("line", x1=LEFT, x2=WIDTH, y1=y, y2=y, class_="axis")]
-    drawn += [_svg("text", label.text, x=label.x, y=y + 32, class_="time") for label in picture.times]
+    drawn = [svg("line", x1=LEFT, x2=WIDTH, y1=y, y2=y, class_="axis")]
+    drawn += [svg("text", label.text, x=label.x, y=y + 32, class_="time") for label in picture.times]
     drawn += [
-        _svg("text", label.text, x=label.x, y=y + 14, text_anchor="middle", class_="gap") for label in picture.gaps
+        svg("text", label.text, x=label.x, y=y + 14, text_anchor="middle", class_="gap") for label in picture.gaps
     ]
     return drawn

@@ -39,7 +39,7 @@ def _row(event: Event, server: str | None) -> Tag:
         tags.td(moment(event.timestamp), class_="time"),
         tags.th(event.type.name, scope="row"),
         tags.td(
-            event.source_name, tags.span(" ", shown(event.src_instance), class_="dim") if event.src_instance else ""
+            event.source_name, tags.span(shown(event.src_instance), class_="dim instance") if event.src_instance else ""
         ),
         tags.td(shown(event.host)),
         tags.td(tags.dl(pairs) if pairs else "", _origin(event), class_="details"),

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from twisted.web.template import Flattenable, Tag, tags
+from twisted.web.template import Tag, tags
 
 from lb.model.status import JobType, State, display
-from lb.web import address
-from lb.web.frame import state_name, tone
 from lb.web.text import shown
 
 #: Field, its label, and its choices: value as the form sends it, text.
@@ -109,16 +107,3 @@ def conditions(query: str, *, opened: bool = False) -> Tag:
         class_="conditions",
     )
     return details(open="open") if opened else details
-
-
-def counts(query: str | None, found: dict[int, int]) -> Flattenable:
-    """How many jobs are in each state; each a link to those jobs."""
-    chips = []
-    for state, count in sorted(found.items()):
-        chip: Flattenable = tags.span(state_name(state), class_=f"badge {tone(state)}")
-        if query is not None:
-            groups = [group for group in query.split("&") if not group.startswith("status=")]
-            wanted = "&".join([*groups, f"status={state_name(state).lower()}"])
-            chip = tags.a(chip, href=address.write("/", query=wanted))
-        chips.append(tags.li(chip, " ", tags.strong(f"{count:,}")))
-    return tags.ul(chips, class_="chips", **{"aria-label": "Jobs by state"})

@@ -75,6 +75,18 @@ def moment(microseconds: int) -> Flattenable:
     return tags.time(text.replace("T", " ").removesuffix("Z"), datetime=text)
 
 
+def svg(name: str, *children: Flattenable, **attributes: str | float) -> Tag:
+    """An element of a picture; underscores in names of attributes stand for hyphens, numbers are rounded."""
+    return Tag(
+        name,
+        {
+            key.rstrip("_").replace("_", "-"): f"{value:.1f}" if isinstance(value, float) else value
+            for key, value in attributes.items()
+        },
+        list(children),
+    )
+
+
 def state_name(state: int) -> str:
     return STATE_NAMES[state] if 0 <= state < len(STATE_NAMES) else str(state)
 

@@ -10,12 +10,14 @@ from twisted.web.template import Flattenable, Tag, tags
 
 from lb.model.event import Event
 from lb.model.query import Flag
-from lb.model.status import PARENT_TYPES, STATE_NAMES, JobStatus
+from lb.model.status import PARENT_TYPES, JobStatus
 from lb.web import address, rows
 from lb.web.classad import layout as layout_classad
 from lb.web.drawing import draw
 from lb.web.events import PAGE, event_table
-from lb.web.frame import badge, document, job_link, moment, pages, registered, server_of, state_name, tone, type_name
+from lb.web.frame import badge, document, job_link, moment, pages, registered, server_of, state_name, table, type_name
+from lb.web.histogram import histogram
+from lb.web.jobtable import COLUMNS, job_row, more_row
 from lb.web.rows import Form, Row, Section
 from lb.web.text import cut
 from lb.web.timeline import layout as layout_timeline
@@ -23,9 +25,6 @@ from lb.web.timeline import layout as layout_timeline
 #: Characters of a value, and of a long text, that are shown; the plain text has all.
 _VALUE: Final = 20_000
 _TEXT: Final = 400_000
-#: Children that are listed; a query finds all.
-_CHILDREN: Final = 200
-
 #: What a view gets beside the value: the job's server, for links.
 _View = Callable[[Any, "str | None"], Flattenable]
 
@@ -40,15 +39,7 @@ def _pairs(pairs: Sequence[tuple[str, str]], server: str | None) -> Flattenable:
     )
 
 
-def _histogram(counts: Sequence[int], server: str | None) -> Flattenable:
-    chips = [
-        tags.li(tags.span(name, class_=f"badge {tone(state)}"), " ", tags.strong(f"{count:,}"))
-        for state, (name, count) in enumerate(zip(STATE_NAMES, counts, strict=False))
-        if count
-    ]
-    return tags.ul(chips, class_="chips") if chips else "none"
-
-
+#: Histograms are not among them: the children have theirs.
 _VIEWS: Final[dict[Form, _View]] = {
     Form.TEXT: lambda value, server: cut(value, _VALUE),
     Form.JOB: lambda value, server: job_link(value, server),
@@ -58,12 +49,17 @@ _VIEWS: Final[dict[Form, _View]] = {
     Form.TIME: lambda value, server: moment(value),
     Form.LIST: _lines,
     Form.TAGS: _pairs,
-    Form.HISTOGRAM: _histogram,
 }
 
 
-def job_page(status: JobStatus, events: Sequence[Event], asked: address.Address, subject: str) -> Deferred[bytes]:
-    """The page; `asked` is its own address, for links to its other pages."""
+def job_page(
+    status: JobStatus,
+    events: Sequence[Event],
+    children: Sequence[JobStatus],
+    asked: address.Address,
+    subject: str,
+) -> Deferred[bytes]:
+    """The page; `children` are the first of them, `asked` is its own address, for links to its other pages."""
     server = server_of(status.jobId)
     ordered = sorted(events, key=lambda event: event.timestamp)
     title = f"{state_name(status.state)} · {status.jobId or 'job'}"
@@ -72,9 +68,9 @@ def job_page(status: JobStatus, events: Sequence[Event], asked: address.Address,
         [
             _head(status, asked),
             _timeline(status, ordered),
+            _children(status, children),
             *_attributes(status, server),
             _events(ordered, asked, server),
-            _children(status, server),
             *_texts(status, asked),
         ],
         subject=subject,
@@ -130,6 +126,8 @@ def _attributes(status: JobStatus, server: str | None) -> list[Flattenable]:
     cards: dict[Section, list[Tag]] = {section: [] for section in Section}
     unused: list[Row] = []
     for row in rows.of_job(status):
+        if row.form is Form.HISTOGRAM:
+            continue
         value = row.value(status)
         if value is None:
             unused.append(row)
@@ -170,24 +168,18 @@ def _events(events: Sequence[Event], asked: address.Address, server: str | None)
     )
 
 
-def _children(status: JobStatus, server: str | None) -> Flattenable:
-    children = status.children or []
-    if not children and status.jobtype not in PARENT_TYPES:
+def _children(status: JobStatus, children: Sequence[JobStatus]) -> Flattenable:
+    if status.jobtype not in PARENT_TYPES:
         return ""
-    states = {child.jobId: child for child in status.children_states or ()}
-    items = []
-    for child in children[:_CHILDREN]:
-        known = states.get(child)
-        items.append(tags.li(job_link(child, server), " " if known else "", badge(known) if known else ""))
-    more: Flattenable = ""
-    if status.jobId and children:
-        everyone = address.write("/", query=f"parent_job={status.jobId}")
-        more = tags.p(tags.a("All children with their states", href=everyone))
+    number = max(len(status.children or ()), status.children_num)
+    query = f"parent_job={status.jobId}"
+    rows: list[Flattenable] = [job_row(child) for child in children]
+    if number > len(children) > 0:
+        rows.append(more_row(number - len(children), address.write("/", query=query)))
     return tags.section(
-        tags.h2("Children ", tags.span(f"{max(len(children), status.children_num):,}", class_="count")),
-        tags.ul(items, class_="plain") if items else tags.p("No child is known yet.", class_="dim"),
-        tags.p(f"The first {_CHILDREN:,} are shown.", class_="dim") if len(children) > _CHILDREN else "",
-        more,
+        tags.h2("Children ", tags.span(f"{number:,}", class_="count")),
+        histogram(dict(enumerate(status.children_hist or ())), query),
+        table("Children of the job", COLUMNS, rows) if rows else tags.p("No child is known yet.", class_="dim"),
         id="children",
     )
 

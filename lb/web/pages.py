@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from lb.model.errors import Code, LBError, missing
-from lb.model.event import Event
-from lb.model.query import Flag
-from lb.model.status import JobStatus
+from lb.model.jobid import parse_cached
+from lb.model.query import Attribute, Condition, Flag, Operator, Query, Results
+from lb.model.status import PARENT_TYPES, JobStatus
 from lb.security.identity import Identity
 from lb.web import plain
 from lb.web.address import Address
@@ -26,6 +26,10 @@ from lb.wire.http_status import REASONS, Operation, status_of
 
 HTML: Final = "text/html; charset=utf-8"
 PLAIN: Final = "text/plain; charset=utf-8"
+#: Children that a job's page shows; a query finds all.
+_CHILDREN: Final = 20
+
+_Found = TypeVar("_Found")
 
 
 class Page(NamedTuple):
@@ -86,18 +90,30 @@ async def _list(server: Server, asked: Asked) -> Page:
 async def _job(server: Server, asked: Asked) -> Page:
     address = asked.address
     unique = address.path[1:]
-    status = await server.jobs.status(asked.peer, unique, address.flags | Flag.CLASSADD | Flag.CHILDREN)
+    flags = address.flags | Flag.CLASSADD | Flag.CHILDREN
     if address.text:
-        return _text(plain.job(status))
-    events: Sequence[Event]
+        return _text(plain.job(await server.jobs.status(asked.peer, unique, flags)))
+    status = await server.jobs.status(asked.peer, unique, flags | Flag.CHILDHIST_THOROUGH)
+    events = await _if_any(server.jobs.events(asked.peer, unique))
+    children: Sequence[JobStatus] = ()
+    if status.jobtype in PARENT_TYPES and status.jobId is not None:
+        children = await _if_any(server.jobs.jobs(asked.peer, _children(status.jobId)))
+    return Page(200, HTML, await job_page(status, events, children, address, asked.subject))
+
+
+async def _if_any(found: Awaitable[Sequence[_Found]]) -> Sequence[_Found]:
+    """What was found; nothing is no error here, nor is what this peer may not see: the state alone may be readable."""
     try:
-        events = await server.jobs.events(asked.peer, unique)
+        return await found
     except LBError as error:
-        # Whoever may see the state may not always see the events, and a job may have none.
         if error.code not in (errno.EPERM, errno.ENOENT):
             raise
-        events = ()
-    return Page(200, HTML, await job_page(status, events, address, asked.subject))
+        return ()
+
+
+def _children(jobid: str) -> Query:
+    parent = Condition(Attribute.PARENT, Operator.EQUAL, parse_cached(jobid))
+    return Query(jobs=((parent,),), soft_limit=_CHILDREN, results=Results.LIMITED)
 
 
 async def _version(server: Server, asked: Asked) -> Page:

@@ -51,10 +51,11 @@ def configuration_page(known: Sequence[Fact], subject: str) -> Deferred[bytes]:
     """The configuration as a table."""
     rows = []
     for _, label, values in known:
-        row = tags.tr(tags.th(label, scope="row"), class_="" if values else "notused")
-        rows.append(
-            row(tags.td([[shown(value), tags.br()] for value in values[:-1]], shown(values[-1]))) if values else row
-        )
+        if not values:
+            rows.append(tags.tr(tags.th(label, scope="row", colspan="2"), class_="notused"))
+            continue
+        value = tags.td([[shown(value), tags.br()] for value in values[:-1]], shown(values[-1]))
+        rows.append(tags.tr(tags.th(label, scope="row"), value))
     table = tags.div(tags.table(tags.tbody(rows)), class_="card")
     return document("Server Configuration", [tags.h1("LB Server Configuration"), table], subject=subject)
 

@@ -122,7 +122,11 @@ def _when(mark: _Mark) -> tuple[int, int]:
 
 
 def _entries(status: JobStatus, events: Sequence[Event]) -> list[_Mark]:
-    """States with the times they were entered; known to the second, so they are put to the first event in it."""
+    """States with the times they were entered; known to the second, so they are put to the first event in it.
+
+    The present state is the last: what a clock ahead of the others said was entered after it is passed over.
+    """
+    last = status.stateEnterTimes[status.state] or math.inf
     first: dict[int, int] = {}
     for event in events:
         second = event.timestamp // SECOND
@@ -130,7 +134,7 @@ def _entries(status: JobStatus, events: Sequence[Event]) -> list[_Mark]:
     return [
         _Mark(first.get(seconds, seconds * SECOND), 0, state, None)
         for state, seconds in enumerate(status.stateEnterTimes)
-        if seconds
+        if 0 < seconds <= last and not (seconds == last and state > status.state)
     ]
 
 

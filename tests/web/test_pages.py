@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.template import flattenString
 
 from lb.model.catalogue import BY_NAME
 from lb.model.event import Event
@@ -20,6 +21,7 @@ from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.web import address, rows
 from lb.web.events import PAGE
+from lb.web.histogram import histogram
 from lb.web.rows import Form
 from lb.web.text import shown
 from tests.server.fixture import OWNER, Server
@@ -73,8 +75,12 @@ class Replayed(SynchronousTestCase):
         jobid = replay(self.server, "collection-100")
         page = self._page("/" + parse(jobid).unique)
         self.assertIn("Collection", page.texts)
+        self.assertRegex(page.text, r"Children 100Jobs by state.*Done 78 ?Cleared 22")
         targets = [address.read(link.encode()) for link in page.links()]
         self.assertIn(f"parent_job={jobid}", [at.query for at in targets])
+        self.assertIn("80 more children", page.texts)
+        done = self._page(address.write("/", f"parent_job={jobid}&status=done"))
+        self.assertIn("Total of 78", done.texts)
         children = self._page(address.write("/", f"parent_job={jobid}"))
         self.assertIn("Total of 100", children.texts)
 
@@ -229,6 +235,30 @@ class Everybody(SynchronousTestCase):
             words = {element.get("id"): element.text for element in root if element.get("id")}
             for name in (root.get("aria-labelledby") or "").split():
                 self.assertTrue(words[name])
+
+
+class Histograms(SynchronousTestCase):
+    """How many jobs are in each state."""
+
+    @given(st.dictionaries(st.integers(0, STATES - 1), st.integers(0, 10**7)))
+    @settings(deadline=None)
+    def test_bar(self, counts: dict[int, int]) -> None:
+        """The bar has a part for each state that has jobs, be it one of millions, and is filled by them."""
+        drawn = histogram(counts, None)
+        if not any(counts.values()):
+            self.assertEqual(drawn, "")
+            return
+        page = self.successResultOf(flattenString(None, drawn)).decode()
+        widths = [float(width) for width in re.findall(r'<rect[^>]* width="([0-9.]+)"', page)]
+        self.assertEqual(len(widths), sum(1 for count in counts.values() if count))
+        self.assertGreaterEqual(min(widths), 3)
+        self.assertLess(abs(sum(widths) - 1000), 1)
+
+    def test_links(self) -> None:
+        """Each number leads to its jobs; a state that was asked for is replaced."""
+        drawn = histogram({State.Done: 2, State.Running: 0}, "owner=a&status=running|=done")
+        page = Document(self.successResultOf(flattenString(None, drawn)))
+        self.assertEqual([address.read(link.encode()).query for link in page.links()], ["owner=a&status=done"])
 
 
 class Bounds(SynchronousTestCase):
