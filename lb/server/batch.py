@@ -6,32 +6,52 @@ It decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from lb.model.event import Event
 from lb.model.jobid import JobId
 from lb.server.duplicate import digest
 from lb.server.jobcache import JobCache
+from lb.server.notify.announcement import Announcement, Before
 from lb.server.renewal import renewed
 from lb.state import fold
 from lb.state.generic.fold import Families
 from lb.state.rebuild import is_current
-from lb.store.interface import ConnectionChange, NewEvent, StoredJob, Writer
+from lb.store.interface import (
+    NOTHING_OUTGOING,
+    ConnectionChange,
+    NewEvent,
+    Outgoing,
+    StoredEvent,
+    StoredJob,
+    Writer,
+)
 from lb.wire import ulm
 
 
 class Batch:
     """Jobs by unique part: `known` are those in memory, `changed` those to be written."""
 
-    def __init__(self, writer: Writer, cache: JobCache, arrived: int, families: Families | None = None) -> None:
-        """`arrived`: microseconds since the epoch; `families`: those that sites describe, None: the shipped ones."""
+    def __init__(
+        self,
+        writer: Writer,
+        cache: JobCache,
+        arrived: int,
+        families: Families | None = None,
+        announcement: Announcement | None = None,
+    ) -> None:
+        """`arrived`: microseconds since the epoch; `families`: those that sites describe, None: the shipped ones.
+
+        `announcement`: what finds out whom the steps concern, None when nobody is to be told.
+        """
         self.known: dict[str, StoredJob] = {}
         self.changed: dict[str, StoredJob] = {}
         self.events: list[NewEvent] = []
         self.connections: list[ConnectionChange] = []
         self.arrived = arrived
         self.families = families
+        self._announcement = announcement
         self._writer = writer
         self._cache = cache
         self._absent: set[str] = set()
@@ -70,8 +90,30 @@ class Batch:
         self.add(job, known_by, line)
 
     def step_internally(self, job: StoredJob, event: Event) -> None:
-        """`step` for an event of the server's own."""
+        """`step` for an event of the server's own; it is announced at once."""
+        before = self.watch(job)
         self.step(job, event, digest(event), ulm.write(event).rstrip(b"\n"))
+        self.announce(job, before)
+
+    def watch(self, job: StoredJob) -> Before | None:
+        """A job before a step, for `announce`."""
+        return None if self._announcement is None else self._announcement.before(job)
+
+    def announce(self, job: StoredJob, before: Before | None) -> None:
+        """A step of a job is complete: who asked to be told of it will be."""
+        if self._announcement is not None and before is not None:
+            self._announcement.after(job, before, self.collected)
+
+    @property
+    def outgoing(self) -> Outgoing:
+        """The notices that will be written."""
+        return NOTHING_OUTGOING if self._announcement is None else self._announcement.outgoing
+
+    def stored(self) -> None:
+        """The transaction is done."""
+        self._cache.add(self.changed)
+        if self._announcement is not None:
+            self._announcement.stored()
 
     def add(self, job: StoredJob, known_by: bytes, line: bytes) -> None:
         """An event that will be written, after those before it, and its job."""
@@ -81,9 +123,16 @@ class Batch:
 
     def lines_of(self, job: StoredJob) -> Iterable[bytes]:
         """All events of a job, stored and new, in the order of their arrival."""
+        return (event.line for event in self._collected(job))
+
+    def collected(self, job: StoredJob) -> list[StoredEvent]:
+        """As `lines_of`, with the times of their arrival."""
+        return list(self._collected(job))
+
+    def _collected(self, job: StoredJob) -> Iterator[StoredEvent]:
         if not job.fresh:
-            yield from (line for _, line in self._writer.events(job.key))
-        yield from (event.line for event in self.events if event.job == job.key)
+            yield from self._writer.events(job.key)
+        yield from (StoredEvent(event.arrived, event.line) for event in self.events if event.job == job.key)
 
 
 def same_server(a: JobId, b: JobId) -> bool:

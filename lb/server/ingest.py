@@ -26,6 +26,7 @@ from lb.server.batch import Batch
 from lb.server.connections import Connections
 from lb.server.duplicate import digest
 from lb.server.jobcache import JobCache
+from lb.server.notify.announcement import Announcement
 from lb.server.parents import Parents
 from lb.server.submission import Submission, Unstored
 from lb.state import fold
@@ -63,11 +64,12 @@ class Ingest:
         host: str = "localhost",
         user: str = "LBServer",
         families: Families | None = None,
+        announce: Callable[[], Announcement] | None = None,
     ) -> None:
         """`now`: seconds since the epoch; `policy` is asked for once a batch.
 
         `host` and `user` sign the events that the server itself logs; `families` are the job families that the site
-        describes, None stands for the shipped ones.
+        describes, None stands for the shipped ones. `announce` begins what a batch has to tell.
         """
         self._writer = writer
         self._policy = policy
@@ -78,6 +80,7 @@ class Ingest:
         self._host = host
         self._user = user
         self._families = families
+        self._announce = announce
         self._last_internal = 0
 
     def __call__(self, submissions: Sequence[Submission]) -> list[il.Reply]:
@@ -112,14 +115,17 @@ class Ingest:
     @contextmanager
     def transaction(self) -> Iterator[Batch]:
         """What is put into the batch is written in the end, all of it or, with `StoreError`, nothing."""
-        batch = Batch(self._writer, self._cache, int(self._now() * 1_000_000), self._families)
+        announcement = None if self._announce is None else self._announce()
+        batch = Batch(self._writer, self._cache, int(self._now() * 1_000_000), self._families, announcement)
         try:
             yield batch
-            self._writer.write(batch.changed.values(), batch.events, connections=batch.connections)
+            self._writer.write(
+                batch.changed.values(), batch.events, outgoing=batch.outgoing, connections=batch.connections
+            )
         except BaseException:
             self._cache.forget(batch.known)
             raise
-        self._cache.add(batch.changed)
+        batch.stored()
 
     def parents(self, batch: Batch) -> Parents:
         """Who keeps the parents of a batch in step with their subjobs."""
@@ -198,6 +204,7 @@ class Ingest:
             acl = rules.changed_acl(event, acl)
         appears = event.type is rules.REGISTRATION and (known is None or known.grey)
         before, line = job.state.status.state, entry.submission.line.rstrip(b"\n\0")
+        watched = batch.watch(job)
         if event.type is rules.REGISTRATION and job.grey:
             self._claim(job, event, batch)
             batch.add(job, entry.digest, line)
@@ -214,6 +221,8 @@ class Ingest:
         if appears and job.state.status.jobtype in PARENT_TYPES:
             parents.adopt(job, event)
         self._embryos(event, subjobs, job, batch, parents)
+        if event.type is not rules.CHANGE_ACL:
+            batch.announce(job, watched)
 
     def _new_job(self, event: Event) -> StoredJob:
         grey = event.type is not rules.REGISTRATION

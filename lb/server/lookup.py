@@ -24,8 +24,8 @@ from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.access import Access, access, anonymised
 from lb.server.conditions import event_meets, job_meets
+from lb.server.events import read_events
 from lb.store.interface import JobEntry, Reader
-from lb.wire import ulm
 from lb.wire.history import write_history
 
 #: Attributes of conditions that need the long texts of a job.
@@ -201,12 +201,7 @@ class Lookup:
     # What the answer carries.
 
     def _events(self, entry: JobEntry) -> list[Event]:
-        events = []
-        for arrived, line in self._reader.events(entry.key):
-            event = ulm.parse(line)
-            event.arrived = arrived
-            events.append(event)
-        return in_order(events, condor=entry.status.jobtype == JobType.CONDOR)
+        return read_events(self._reader.events(entry.key), condor=entry.status.jobtype == JobType.CONDOR)
 
     def _assembled(self, peer: Identity, entry: JobEntry, flags: Flag) -> JobStatus:
         """The status with what the flags ask for (state-machine.md §17)."""

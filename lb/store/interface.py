@@ -89,7 +89,6 @@ class StoredRegistration(NamedTuple):
     number: int  #: the store's; 0 until it is stored
     id: JobId  #: a notification id, see `JobId.notification`
     owner: str
-    owner_key: str  #: form of the owner by which registrations are looked up
     destination: str
     valid: int  #: seconds since the epoch
     content: bytes
@@ -232,8 +231,11 @@ class OutboxWriter(Protocol):
     def write(self, outgoing: Outgoing, told: Collection[tuple[int, int]] = ()) -> None:
         """Add notices that no event caused; `told`: (registration, job) pairs that are missed no longer."""
 
-    def received(self, pairs: Collection[tuple[int, int]]) -> None:
-        """Remove (registration, notice) pairs, and the notices that nobody else waits for."""
+    def received(self, pairs: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Remove (registration, notice) pairs, and the notices that nobody else waits for.
+
+        The result has the registration and the size of each that was still there.
+        """
 
     def queued(self, number: int) -> tuple[int, int]:
         """How many notices wait for a registration, and their bytes."""
@@ -247,11 +249,6 @@ class OutboxWriter(Protocol):
 
 class OutboxReader(Protocol):
     """The reading side of registrations and the outbox; sees what has been committed."""
-
-    def registrations(self, owner_key: str | None = None) -> list[StoredRegistration]:
-        """All registrations, or those of one owner, in the order of their unique parts."""
-
-    def registration(self, unique: str) -> StoredRegistration | None: ...
 
     def waiting(self) -> list[int]:
         """Registrations for which something waits; its time does not depend on how much (P8)."""

@@ -15,18 +15,16 @@ from lb.model.jobid import NOTIFICATION_PREFIX, JobId
 from lb.store.columns import from_sql, reported, to_sql, transaction
 from lb.store.interface import NewNotice, Notice, Outgoing, StoredRegistration
 
-_COLUMNS: Final = "id, unique_part, host, port, owner, owner_key, destination, valid, content"
+_COLUMNS: Final = "id, unique_part, host, port, owner, destination, valid, content"
 
 
-_Row = tuple[int, str, str, int, str, str, str, int, bytes]
+_Row = tuple[int, str, str, int, str, str, int, bytes]
 
 
 def _registrations(rows: Iterable[_Row]) -> Iterator[StoredRegistration]:
-    for number, unique, host, port, owner, owner_key, destination, valid, content in rows:
+    for number, unique, host, port, owner, destination, valid, content in rows:
         id_ = JobId(from_sql(host), port, NOTIFICATION_PREFIX + from_sql(unique))
-        yield StoredRegistration(
-            number, id_, from_sql(owner), from_sql(owner_key), from_sql(destination), valid, content
-        )
+        yield StoredRegistration(number, id_, from_sql(owner), from_sql(destination), valid, content)
 
 
 def write_outgoing(connection: sqlite3.Connection, outgoing: Outgoing) -> None:
@@ -82,14 +80,13 @@ class SQLiteOutboxWriter:
         """Store a new registration; the result has its number."""
         with transaction(self._connection):
             cursor = self._connection.execute(
-                "INSERT INTO registrations (unique_part, host, port, owner, owner_key, destination, valid, content)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO registrations (unique_part, host, port, owner, destination, valid, content)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     to_sql(registration.id.notification),
                     to_sql(registration.id.host),
                     registration.id.port,
                     to_sql(registration.owner),
-                    to_sql(registration.owner_key),
                     to_sql(registration.destination),
                     registration.valid,
                     registration.content,
@@ -133,24 +130,26 @@ class SQLiteOutboxWriter:
                 self._connection.execute("DELETE FROM registrations WHERE id = ?", found)
         return True
 
-    def received(self, pairs: Collection[tuple[int, int]]) -> None:
-        """Remove (registration, notice) pairs, and the notices that nobody else waits for."""
+    def received(self, pairs: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
         with transaction(self._connection):
-            self._delete(pairs)
+            return self._delete(pairs)
 
-    def _delete(self, pairs: Collection[tuple[int, int]]) -> None:
-        if pairs:
-            chosen = (json.dumps(list(pairs)),)
-            self._connection.execute(
-                "DELETE FROM outbox WHERE (registration, notice) IN"
-                " (SELECT value ->> 0, value ->> 1 FROM json_each(?))",
-                chosen,
-            )
-            self._connection.execute(
-                "DELETE FROM notices WHERE id IN (SELECT value ->> 1 FROM json_each(?))"
-                " AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.notice = notices.id)",
-                chosen,
-            )
+    def _delete(self, pairs: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Remove (registration, notice) pairs, and the notices that nobody else waits for."""
+        if not pairs:
+            return []
+        chosen = (json.dumps(list(pairs)),)
+        removed = self._connection.execute(
+            "DELETE FROM outbox WHERE (registration, notice) IN"
+            " (SELECT value ->> 0, value ->> 1 FROM json_each(?)) RETURNING registration, size",
+            chosen,
+        ).fetchall()
+        self._connection.execute(
+            "DELETE FROM notices WHERE id IN (SELECT value ->> 1 FROM json_each(?))"
+            " AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.notice = notices.id)",
+            chosen,
+        )
+        return removed
 
     def write(self, outgoing: Outgoing, told: Collection[tuple[int, int]] = ()) -> None:
         """Add notices of their own transaction; `told`: (registration, job) pairs that are missed no longer."""
@@ -195,23 +194,6 @@ class SQLiteOutboxReader:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-
-    def registrations(self, owner_key: str | None = None) -> list[StoredRegistration]:
-        """All registrations, or those of one owner, in the order of their unique parts."""
-        condition, parameters = ("", ()) if owner_key is None else (" AND owner_key = ?", (to_sql(owner_key),))
-        with reported():
-            rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM registrations WHERE unique_part IS NOT NULL{condition} ORDER BY unique_part",
-                parameters,
-            ).fetchall()
-        return list(_registrations(rows))
-
-    def registration(self, unique: str) -> StoredRegistration | None:
-        with reported():
-            rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM registrations WHERE unique_part = ?", (to_sql(unique),)
-            ).fetchall()
-        return next(_registrations(rows), None)
 
     def waiting(self) -> list[int]:
         """Registrations for which something waits; looks once at each registration, whatever waits (P8)."""

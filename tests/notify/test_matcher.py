@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from lb.model.jobid import JobId
 from lb.model.query import FORMS, Attribute, Condition, Flag, Operator
 from lb.model.status import TERMINAL, JobStatus, JobType, State
-from lb.model.subject import comparable
 from lb.security.acl import ACL, Entry, IdType, Permission, PermissionType
 from lb.security.policy import Action, Policy
 from lb.server.access import Access, access
@@ -258,7 +257,3 @@ class Splitting(SynchronousTestCase):
         state = equal(Attribute.STATUS, 5)
         groups = (equal(Attribute.JOBID, JOBS[0], JOBS[1]), state, equal(Attribute.JOBID, JOBS[1]))
         self.assertEqual(split_jobs(groups), ((JOBS[0], JOBS[1]), (state,)))
-
-    def test_comparable_owner(self) -> None:
-        """An owner's registrations are found under any spelling of the name."""
-        self.assertEqual(to_store(registration(owner=CAROL)).owner_key, comparable(CAROL))

@@ -12,7 +12,6 @@ import msgspec
 from lb.model.errors import invalid
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Flag, Group, Operator
-from lb.model.subject import comparable
 from lb.security.identity import Identity
 from lb.store.interface import StoredRegistration
 from lb.wire.lbxml.registrations import Function, Request, read_request, write_request
@@ -78,7 +77,6 @@ def to_store(registration: Registration) -> StoredRegistration:
         registration.number,
         registration.id,
         registration.owner,
-        comparable(registration.owner),
         registration.destination,
         registration.valid,
         document,

@@ -9,13 +9,11 @@ CREATE TABLE registrations (
     host        TEXT    NOT NULL,      -- server part of the id as its client made it
     port        INTEGER NOT NULL,
     owner       TEXT    NOT NULL,      -- normalised
-    owner_key   TEXT    NOT NULL,      -- comparable form of the owner
     destination TEXT    NOT NULL,      -- HOST:PORT, or another kind of address
     valid       INTEGER NOT NULL,      -- seconds since the epoch
     content     BLOB    NOT NULL       -- lb.server.notify.registration.encode(), with its own version
 );
 CREATE UNIQUE INDEX registrations_unique ON registrations (unique_part) WHERE unique_part IS NOT NULL;
-CREATE INDEX registrations_owner ON registrations (owner_key) WHERE unique_part IS NOT NULL;
 CREATE INDEX registrations_dropped ON registrations (id) WHERE unique_part IS NULL;
 
 -- Numbers grow in the order of the changes.

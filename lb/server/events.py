@@ -1,0 +1,20 @@
+"""Stored event lines as events again, in event order; for answers, histories and notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lb.model.event import Event
+from lb.model.seqcode import in_order
+from lb.store.interface import StoredEvent
+from lb.wire import ulm
+
+
+def read_events(stored: Iterable[StoredEvent], *, condor: bool) -> list[Event]:
+    """The events of one job; `condor`: whether its sequence codes are those of Condor."""
+    events = []
+    for arrived, line in stored:
+        event = ulm.parse(line)
+        event.arrived = arrived
+        events.append(event)
+    return in_order(events, condor=condor)

@@ -1,0 +1,104 @@
+"""What a batch of events has to tell: each step is matched at once, the notices go into the batch's transaction.
+
+Used in the writing thread, one for a batch; a batch that is not stored leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from copy import copy
+from typing import NamedTuple
+
+from twisted.logger import Logger
+
+from lb.model.status import JobStatus, State
+from lb.server.notify import content
+from lb.server.notify.matcher import Change
+from lb.server.notify.registration import Registration
+from lb.server.notify.registry import Registry
+from lb.store.interface import NOTHING_OUTGOING, NewNotice, Outgoing, StoredEvent, StoredJob, StoreError
+
+
+class Before(NamedTuple):
+    """A job before a step: its status, None when there was none, and its description."""
+
+    status: JobStatus | None
+    description: str | None
+
+
+_NEW = Before(None, None)
+
+
+class Announcement:
+    """The notices of one batch. With no registrations at all nothing is kept and nothing is compared."""
+
+    log = Logger()
+
+    def __init__(self, registry: Registry, now: float, salt: str) -> None:
+        """`now`: seconds since the epoch."""
+        self._registry = registry
+        self._matcher = registry.matcher
+        self._now = now
+        self._salt = salt
+        self._notices: list[NewNotice] = []
+        self._missed: list[tuple[int, int]] = []
+        self._added: defaultdict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self._expired: dict[int, Registration] = {}
+
+    def before(self, job: StoredJob) -> Before:
+        """Remember a job before its step."""
+        status = job.state.status
+        if not self._matcher or job.grey or status.state == State.Undefined:
+            return _NEW
+        status = copy(status)
+        # What conditions compare and the fold changes in place.
+        status.stateEnterTimes = status.stateEnterTimes.copy()
+        if status.user_tags is not None:
+            status.user_tags = status.user_tags.copy()
+        return Before(status, job.state.texts.jdl)
+
+    def after(self, job: StoredJob, before: Before, events: Callable[[StoredJob], list[StoredEvent]]) -> None:
+        """Match a step that was made; `events` gives what is collected of a job, in the order of arrival."""
+        if not self._matcher or job.grey:
+            return
+        state = job.state
+        descriptions = before.description, state.texts.jdl
+        change = Change(job.jobid, job.owner, job.acl, before.status, state.status, descriptions)
+        receivers: dict[content.Variant, list[Registration]] = {}
+        for registration, allowed in self._matcher.matching(change):
+            if registration.valid < self._now:
+                self._expired[registration.number] = registration
+            else:
+                receivers.setdefault(content.variant(allowed, registration.flags), []).append(registration)
+        for wanted, registrations in receivers.items():
+            self._tell(job, content.write(state, wanted, lambda: events(job), self._salt), registrations)
+
+    def _tell(self, job: StoredJob, made: bytes, registrations: list[Registration]) -> None:
+        size = len(made)
+        told = []
+        for registration in registrations:
+            number = registration.number
+            count, waiting = self._added[number]
+            if self._registry.room(number, count + 1, waiting + size):
+                self._added[number] = count + 1, waiting + size
+                told.append(number)
+            else:
+                self._missed.append((number, job.key))
+        if told:
+            written = int(self._now * 1_000_000)
+            self._notices.append(NewNotice(self._registry.new_notice(), written, made, tuple(told)))
+
+    @property
+    def outgoing(self) -> Outgoing:
+        """What the batch's transaction has to add."""
+        return Outgoing(self._notices, self._missed) if self._notices or self._missed else NOTHING_OUTGOING
+
+    def stored(self) -> None:
+        """The transaction is done: have the notices sent, and drop registrations that turned out to have expired."""
+        self._registry.stored(self.outgoing)
+        if self._expired:
+            try:
+                self._registry.drop(list(self._expired.values()))
+            except StoreError as error:  # the next match tries again; the batch is stored
+                self.log.warn("expired registrations are still there: {error}", error=str(error))

@@ -1,0 +1,172 @@
+"""What waits for one destination, as a `lb.service.delivery.Queue`: read from the outbox in small chunks.
+
+Registrations with the same destination take turns; the notifications of each keep their order (P4).
+Nothing is held but what is on its way: a receiver that is away or slow costs no memory (P10).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+#: A notice as it is sent: its number in the outbox and its line.
+Line = tuple[int, bytes]
+
+
+class Sent(NamedTuple):
+    """A notification on its way; its `number` in this queue stays the same when it has to be sent again."""
+
+    number: int
+    payload: bytes
+    registration: int
+    notice: int
+
+
+class _Position:
+    """How far a registration has been read, and how far it has been received."""
+
+    __slots__ = ("read", "received")
+
+    def __init__(self, received: int) -> None:
+        self.received = received
+        self.read = received
+
+
+class OutboxQueue:
+    """The registrations of one destination. All calls come from the reactor's thread."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        destination: str,
+        fetch: Callable[[int, int, int, int], Deferred[list[Line]]],
+        received: Callable[[int, int], None],
+    ) -> None:
+        """`fetch(registration, after, count, bytes)` reads lines; `received(registration, notice)` is a receipt."""
+        self.destination = destination
+        self.wake_up: Callable[[], None] | None = None
+        self._fetch = fetch
+        self._received = received
+        self._positions: dict[int, _Position] = {}
+        self._ready: OrderedDict[int, None] = OrderedDict()  # registrations of which there may be more
+        self._on_their_way: OrderedDict[int, Sent] = OrderedDict()  # in the order of sending
+        self._numbers: dict[tuple[int, int], int] = {}  # of what was sent and not received
+        self._last = 0
+        self._turn = 0  # grows with each rewind: what was asked for before it counts for nothing
+
+    def __bool__(self) -> bool:
+        """Whether any registration has this destination."""
+        return bool(self._positions)
+
+    # Registrations
+
+    def join(self, registration: int, received: int) -> None:
+        """A registration has this destination, and has received what is numbered up to `received`."""
+        if registration not in self._positions:
+            self._positions[registration] = _Position(received)
+
+    def leave(self, registration: int) -> int:
+        """A registration has it no longer; the result is up to where it has received."""
+        position = self._positions.pop(registration, None)
+        self._ready.pop(registration, None)
+        for pair in [pair for pair in self._numbers if pair[0] == registration]:
+            del self._numbers[pair]
+        return 0 if position is None else position.received
+
+    def ready(self, registration: int) -> None:
+        """There may be more for a registration."""
+        if registration in self._positions:
+            self._ready[registration] = None
+            if self.wake_up is not None:
+                self.wake_up()
+
+    # What a delivery asks for
+
+    @property
+    def pending(self) -> int:
+        return len(self._on_their_way)
+
+    @property
+    def readable(self) -> bool:
+        return bool(self._ready)
+
+    def read(self, max_records: int, max_bytes: int) -> Deferred[list[Sent]]:
+        if not self._ready:
+            return succeed([])
+        registration, _ = self._ready.popitem(last=False)
+        position = self._positions[registration]
+        fetched = self._fetch(registration, position.read, max_records, max_bytes)
+        return fetched.addCallbacks(
+            self._take, self._again, callbackArgs=(registration, position, self._turn), errbackArgs=(registration,)
+        )
+
+    def _take(self, lines: list[Line], registration: int, position: _Position, turn: int) -> list[Sent]:
+        if self._positions.get(registration) is not position:
+            return []
+        if turn != self._turn:
+            self._ready[registration] = None
+            return []
+        taken = []
+        for notice, line in lines:
+            sent = Sent(self._number(registration, notice), line, registration, notice)
+            self._on_their_way[sent.number] = sent
+            taken.append(sent)
+        if taken:
+            position.read = taken[-1].notice
+            self._ready[registration] = None
+        return taken
+
+    def _number(self, registration: int, notice: int) -> int:
+        number = self._numbers.get((registration, notice))
+        if number is None:
+            self._last += 1
+            number = self._numbers[registration, notice] = self._last
+        return number
+
+    def _again(self, failure: Failure, registration: int) -> Failure:
+        if registration in self._positions:
+            self._ready[registration] = None
+        return failure
+
+    def rewind(self) -> None:
+        self._turn += 1
+        self._on_their_way.clear()
+        for registration, position in self._positions.items():
+            if position.read != position.received:
+                position.read = position.received
+                self._ready[registration] = None
+
+    def acknowledge(self, number: int) -> None:
+        """All that was sent up to the one with this number has been received."""
+        while self._on_their_way:
+            first = next(iter(self._on_their_way))
+            self.acknowledge_one(first)
+            if first == number:
+                return
+
+    def acknowledge_one(self, number: int) -> None:
+        sent = self._on_their_way.pop(number, None)
+        if sent is None:
+            return
+        self._numbers.pop((sent.registration, sent.notice), None)
+        position = self._positions.get(sent.registration)
+        if position is not None:
+            position.received = max(position.received, sent.notice)
+            self._received(sent.registration, sent.notice)
+
+    def quarantine(self, record: Sent, reason: str) -> Deferred[None]:
+        """A receiver refused a notification for good: the log has it, nobody else could do anything with it."""
+        self.log.warn(
+            "{destination}: notification refused: {reason}: {line!r}",
+            destination=self.destination,
+            reason=reason,
+            line=record.payload[:2000],
+        )
+        self.acknowledge_one(record.number)
+        return succeed(None)
