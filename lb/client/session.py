@@ -1,4 +1,4 @@
-"""A client put together: settings, credentials, a producer and a consumer on one reactor.
+"""A client put together: settings, credentials, producer, consumer and notifications on one reactor.
 
 Credentials are looked for as C clients do, and when there are none the development PKI of the state directory serves.
 """
@@ -16,8 +16,11 @@ import msgspec
 
 from lb.client.consumer import Consumer, HTTPCarrier
 from lb.client.dialer import TLSDialer
+from lb.client.notification import Notifications
 from lb.client.producer import Producer
+from lb.client.receiver import Receiver
 from lb.client.settings import Settings, find_settings
+from lb.client.watch import Watch
 from lb.model.subject import normalise
 from lb.security.credentials import Credential, Surroundings, for_client, load, trust_directory
 from lb.security.identity import end_entity
@@ -56,7 +59,7 @@ def find_trust(
 
 
 class Session:
-    """A producer and a consumer that share credentials and settings."""
+    """A producer, a consumer and registrations that share credentials and settings."""
 
     def __init__(self, reactor: Any, settings: Settings, trust: Trust, *, now: Callable[[], float] = time.time) -> None:
         """`reactor` provides IReactorTCP, IReactorTime and IReactorPluggableNameResolver. Raises `CredentialError`."""
@@ -65,14 +68,31 @@ class Session:
             settings = msgspec.structs.replace(settings, host=socket.getfqdn())
         self.settings = settings
         self.identity = normalise(slash_form(end_entity([pair.certificate, *pair.chain])))
-        dialer = TLSDialer(reactor, EndpointCredentials(trust.credential, trust.authorities, reactor, now=now))
+        self._reactor = reactor
+        self._now = now
+        self._credentials = EndpointCredentials(trust.credential, trust.authorities, reactor, now=now)
+        dialer = TLSDialer(reactor, self._credentials)
         self.producer = Producer(dialer, reactor, settings, self.identity, now=now)
         self.consumer = Consumer(HTTPCarrier(dialer, reactor, settings), settings)
+        patient = msgspec.structs.replace(settings, query_timeout=settings.notification_timeout)
+        self.notifications = Notifications(HTTPCarrier(dialer, reactor, patient), settings)
+
+    def receiver(self, **arguments: Any) -> Receiver:
+        """A port for notifications with the same credentials, listening; arguments as `Receiver` takes them.
+
+        It is the caller's to close, before the session.
+        """
+        return Receiver(self._reactor, self._credentials, **arguments)
+
+    def watch(self, receiver: Receiver) -> Watch:
+        """Registrations that last as long as somebody watches; it closes the receiver."""
+        return Watch(self.notifications, receiver, self._reactor, now=self._now)
 
     async def close(self) -> None:
         """End all connections."""
         await self.producer.close()
         await self.consumer.close()
+        await self.notifications.close()
 
 
 def open_session(
