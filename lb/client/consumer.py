@@ -6,6 +6,7 @@ Errors that come inside an answer are raised like all others; a cut answer keeps
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -22,7 +23,7 @@ from lb.model.event import Event
 from lb.model.jobid import JobId
 from lb.model.query import Flag, Query, Results
 from lb.model.status import JobStatus
-from lb.wire import http, http_status
+from lb.wire import http, http_status, recompute
 from lb.wire.lbxml import requests, results
 
 #: What C clients ask for when they show one job.
@@ -112,6 +113,18 @@ class Consumer:
         bare = msgspec.structs.replace(limited, flags=Flag.NO_STATES)
         found = await self._jobs(server or self.settings.query_server, bare)
         return [job.jobid for job in found if job.jobid is not None]
+
+    async def recompute(
+        self, *, repair: bool = False, server: Address | None = None
+    ) -> AsyncIterator[recompute.Answer]:
+        """Have a server of ours check all its stored states, or repair them, slice by slice; raises EPERM."""
+        after: int | None = 0
+        while after is not None:
+            asked = recompute.write(recompute.Request(after=after, repair=repair))
+            body = await self._carrier.ask(server or self.settings.query_server, recompute.PATH, asked)
+            answer = recompute.read_answer(body)
+            yield answer
+            after = answer.last
 
     async def own_jobs(self, flags: Flag = query.NO_FLAGS, *, server: Address | None = None) -> list[JobStatus]:
         """The states of the own jobs on a server; raises ENOENT when there are none."""

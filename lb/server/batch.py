@@ -6,7 +6,7 @@ It decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 
 from lb.model.event import Event
@@ -69,6 +69,11 @@ class Batch:
                     lines = partial(self.lines_of, job)
                     job.state = renewed(job.state, job.jobid, job.owner, lines, self.families)
                     self.change(job)
+
+    def load_anew(self, uniques: Collection[str]) -> None:
+        """`load`, but from the store although they may be in memory."""
+        self._cache.forget(uniques)
+        self.load(uniques)
 
     def find(self, jobid: JobId) -> StoredJob | None:
         """A job by its whole id; another server's job with the same unique part is none of ours."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -35,20 +35,27 @@ from lb.wire.lbxml import status as status_document
 
 _INTERNAL: Final = LBError(errno.EIO, "internal error of the server")
 
+#: Answers one request of a peer; never fails.
+Answering = Callable[[http.Request, Identity], Deferred[bytes]]
+
 
 class QueryPort:
     """What protocol requests are answered with; knows nothing of connections."""
 
     log = Logger()
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: Questions, more: Mapping[str, Answering] | None = None) -> None:
+        """`more`: what answers requests to other paths."""
         self._questions = questions
+        self._more = more or {}
 
     def answer(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
         """The response to one protocol request; never fails."""
         status = http.negotiate(request.header("user-agent"))
         if status != 200:
             return succeed(http.response(status))
+        if request.method == "POST" and request.path in self._more:
+            return maybeDeferred(self._more[request.path], request, peer).addErrback(self._internal, request)
         handle = _POSTS.get(request.path) if request.method == "POST" else None
         if request.method == "GET":
             handle = QueryPort._own_jobs if request.path == "/" else QueryPort._status

@@ -17,10 +17,8 @@ from lb.server.parents import Parents
 from lb.state.collection import target
 from lb.state.rebuild import differences, rebuild
 from lb.store.interface import StoredJob, Writer
-from lb.wire import ulm
+from lb.wire import recompute, ulm
 
-#: Jobs of one slice, some 50 ms of the writing thread when they have 20 events each.
-SLICE: Final = 100
 #: Subjobs that are looked at together.
 _GROUP: Final = 1_000
 
@@ -49,7 +47,7 @@ class Recomputation:
         self._writer = writer
         self._ingest = ingest
 
-    def __call__(self, after: int = 0, most: int = SLICE, *, repair: bool = False) -> Report:
+    def __call__(self, after: int = 0, most: int = recompute.MOST, *, repair: bool = False) -> Report:
         """Look at the next jobs behind the key `after`, and bring them right with `repair`; raises `StoreError`.
 
         A subjob whose class changes by that moves its parent, as an event would.
@@ -58,7 +56,7 @@ class Recomputation:
         differing = []
         with self._ingest.transaction() as batch:
             parents = self._ingest.parents(batch)
-            batch.load(unique for _, unique in names)
+            batch.load_anew([unique for _, unique in names])
             for _, unique in names:
                 job = batch.known[unique]
                 wrong = self._job(job, batch, parents, repair)

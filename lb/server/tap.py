@@ -23,8 +23,10 @@ from lb.server.jobcache import JobCache
 from lb.server.limits import QueryLimits, ServerLimits
 from lb.server.lookup import INDICES, Lookup
 from lb.server.lookup import Limits as AnswerLimits
+from lb.server.maintenance import Maintenance
 from lb.server.query import Questions
 from lb.server.queryport import QueryFactory, QueryPort
+from lb.server.recomputation import Recomputation
 from lb.server.renewal import renewal
 from lb.server.storeport import StorePort
 from lb.service.exchange import ExchangeFactory
@@ -37,7 +39,7 @@ from lb.store.interface import StoreError
 from lb.store.sqlite import SQLiteStore
 from lb.web.jobs import ServerInfo
 from lb.web.site import site
-from lb.wire import il
+from lb.wire import il, recompute
 
 #: The store port is this much above the main port (spec: wire-logging.md §1.1).
 STORE_OFFSET: Final = 1
@@ -141,7 +143,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
     answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
     questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
     pages = site(questions, reactor, server_info=ServerInfo(identity=options.own_name, indices=INDICES))
-    main = QueryFactory(QueryPort(questions), pages, reactor, limits)
+    maintenance = Maintenance(writing, Recomputation(writer, ingest), lambda: policy, options.own_name)
+    main = QueryFactory(QueryPort(questions, {recompute.PATH: maintenance.recompute}), pages, reactor, limits)
     events = ExchangeFactory(
         partial(StorePort, collector, limits),
         reactor,

@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "jobs": ("jobs", "list the own jobs"),
     "replay": ("replay", "replay recorded event streams as fresh jobs"),
     "convert": ("convert", "make events of what Slurm or HTCondor have recorded of their jobs"),
+    "recompute": ("recompute", "check the stored states of a server, or repair them"),
     "pki": ("pki", "make the development PKI, issue certificates from it"),
 }
 
