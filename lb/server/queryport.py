@@ -224,6 +224,7 @@ class QueryConnection(Protocol):
         granted = self.factory.budget.change(self._held, held)
         self._held = held
         if not granted:
+            self._release()
             self.log.warn("connection from {peer} closed: too many great requests at once", peer=self._name())
             self._closing = True
             self.transport.abortConnection()
@@ -291,13 +292,19 @@ class QueryConnection(Protocol):
         self._web.makeConnection(self.transport)
         self._web.dataReceived(self._reader.take_rest())
 
+    def _release(self) -> None:
+        """Let go of a begun request, now: connections go round in references and wait for the garbage collector."""
+        self.factory.budget.change(self._held, 0)
+        self._held = 0
+        self._reader = self._make_reader(0)
+        self._requests.clear()
+
     def _name(self) -> str:
         return f"{(self._peer or ANONYMOUS).name or 'anonymous'} at {self.transport.getPeer()}"
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.remove(self)
-        self.factory.budget.change(self._held, 0)
-        self._held = 0
+        self._release()
         self._closing = True
         if self._web is not None:
             self._web.connectionLost(reason)
@@ -313,7 +320,7 @@ class QueryFactory(Factory):
         self._port = port
         self._site = site
         self._limits = limits
-        self.budget = Budget(limits.begun_bytes)
+        self.budget = Budget(limits)
         self._connections: set[QueryConnection] = set()
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock

@@ -41,7 +41,10 @@ class Limits:
         most=_LONGEST,
     )
     begun_bytes: int = bound(
-        "max-unfinished", 256 * MEBIBYTE, Unit.BYTES, "messages that have begun, over all connections of a port"
+        "max-unfinished",
+        256 * MEBIBYTE,
+        Unit.BYTES,
+        "messages that have begun, over all connections of a port, beside an equal share of each",
     )
     window_events: int = bound(
         "window-events", 4_096, Unit.COUNT, "messages of a connection that wait for their answer"
@@ -54,18 +57,16 @@ class Limits:
 class Budget:
     """Memory that messages in progress hold, over all connections of a port."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limits: Limits) -> None:
+        self._limit = limits.begun_bytes
+        self._share = limits.begun_bytes // limits.connections
         self.held = 0
 
     def change(self, before: int, after: int) -> bool:
         """Account for a connection that held `before` and now holds `after` bytes; False when that is too much.
 
-        What fits into a small share is always granted, so that a few great messages never keep out the small ones.
+        An equal share is always granted, so that a few great messages never keep out the small ones; in all, no more
+        than twice the bound is held.
         """
         self.held += after - before
-        return self.held <= self._limit or after <= _SMALL
-
-
-#: A message up to this many bytes may always be read.
-_SMALL = 262_144
+        return self.held <= self._limit or after <= self._share

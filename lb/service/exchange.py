@@ -132,8 +132,8 @@ class Exchange(Protocol):
     def _account(self, held: int, *, begun: bool) -> None:
         """Bound the memory and the time of a message that has begun."""
         if not self.factory.budget.change(self._held, held):
-            self.factory.budget.change(held, 0)
-            self._held = 0
+            self._held = held
+            self._release()
             self._closing = True
             self.log.warn("connection from {peer} closed: too many great messages at once", peer=self._name())
             self.transport.abortConnection()
@@ -243,9 +243,14 @@ class Exchange(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.remove(self)
+        self._release()
+        self._closing = True
+
+    def _release(self) -> None:
+        """Let go of a begun message, now: connections go round in references and wait for the garbage collector."""
         self.factory.budget.change(self._held, 0)
         self._held = 0
-        self._closing = True
+        self._reader = None
 
     def _name(self) -> str:
         return f"{self.peer.name or 'anonymous'} at {self.transport.getPeer()}"
@@ -286,7 +291,7 @@ class ExchangeFactory(Factory):
         self._limits = limits
         self.congested = congested
         self.when_ready = when_ready
-        self.budget = Budget(limits.begun_bytes)
+        self.budget = Budget(limits)
         self._connections: set[Exchange] = set()
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock

@@ -36,7 +36,7 @@ class MessageReader(LengthPrefixReader):
 
     def __init__(self, max_message: int = MAX_MESSAGE) -> None:
         """`max_message`: greatest length announced, bytes."""
-        super().__init__(HEADER, self._announced)
+        super().__init__(HEADER)
         self._max_message = max_message
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -47,7 +47,7 @@ class MessageReader(LengthPrefixReader):
             error.complete = list(map(_line, error.complete))
             raise
 
-    def _announced(self, header: bytes) -> int:
+    def announced(self, header: bytes) -> int:
         if not header.startswith(MAGIC):
             raise MessageError("message does not begin with DGLOG")
         length: int = _LENGTH.unpack_from(header, len(MAGIC))[0]

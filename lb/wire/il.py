@@ -54,10 +54,10 @@ class FrameReader(LengthPrefixReader):
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         """`max_frame`: greatest length of a body, bytes."""
-        super().__init__(HEADER, self._announced)
+        super().__init__(HEADER)
         self._max_frame = max_frame
 
-    def _announced(self, header: bytes) -> int:
+    def announced(self, header: bytes) -> int:
         digits = header[:16].lstrip(b" ")
         if header[16] != 0x0A or not digits.isdigit():
             raise FrameError(f"frame header {header!r} is not 16 blanks and digits and a line feed")

@@ -6,8 +6,6 @@ holds no more than one begun message, and copies each byte a fixed number of tim
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 
 class LengthPrefixError(Exception):
     """Bytes that begin no message: nothing after them can be read. `complete` holds the messages before them."""
@@ -20,12 +18,15 @@ class LengthPrefixError(Exception):
 class LengthPrefixReader:
     """Cuts a stream into messages, returned without their headers."""
 
-    def __init__(self, header: int, length: Callable[[bytes], int]) -> None:
-        """`header`: its bytes; `length`: the bytes that a header announces, or LengthPrefixError."""
+    def __init__(self, header: int) -> None:
+        """`header`: its bytes."""
         self._header = header
-        self._length = length
         self._begun = bytearray()  # one buffer: pieces of a few bytes each would take many times their length
         self._needed = header  # bytes of the begun message until more can be said about it
+
+    def announced(self, header: bytes) -> int:
+        """The bytes that a header announces; raises LengthPrefixError."""
+        raise NotImplementedError
 
     @property
     def held(self) -> int:
@@ -53,7 +54,7 @@ class LengthPrefixReader:
         try:
             while size - position >= header:
                 start = position + header
-                end = start + self._length(data[position:start])
+                end = start + self.announced(data[position:start])
                 if end > size:
                     needed = end - position
                     break

@@ -23,6 +23,7 @@ class Daemon:
     def __init__(self, name: str, state: Path, *options: str) -> None:
         self.name = name
         self.state = state
+        self.log = state / f"{name}.log"
         self._options = options
         self._process: subprocess.Popen[str] | None = None
         self.ready = ""
@@ -32,7 +33,9 @@ class Daemon:
         command = [sys.executable, "-m", "twisted", "--log-level=warn", self.name]
         command += ["--state-dir", str(self.state), *self._options]
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("X509_", "LB_"))}
-        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
+        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.PIPE, text=True, env=environ)
         assert self._process.stderr is not None
         lines = []
         for line in self._process.stderr:
@@ -56,6 +59,12 @@ class Daemon:
         """Its process id while it runs."""
         assert self._process is not None
         return self._process.pid
+
+    def memory(self) -> int:
+        """The most memory that it had since the last call, bytes."""
+        peak = next(line for line in Path(f"/proc/{self.pid}/status").read_text().splitlines() if "VmHWM" in line)
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # the peak begins anew: proc(5)
+        return int(peak.split()[1]) << 10
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)

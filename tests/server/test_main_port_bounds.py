@@ -21,8 +21,6 @@ from tests.server.fixture import OWNER
 
 LIMITS = QueryLimits(request_bytes=1_000_000, window_requests=3)
 ANSWER = http.response(200, b"<answer/>")
-#: What is always granted to one connection.
-SMALL = 262_144
 
 
 class Transport(StringTransport):
@@ -100,17 +98,17 @@ class Bounds(SynchronousTestCase):
     def test_begun_requests(self) -> None:
         """Requests that have begun, together, are held up to the bound; one byte more ends its connection."""
         for extra, aborted in ((-1, False), (0, False), (1, True)):
-            self._begin(replace(LIMITS, begun_bytes=2 * SMALL + 2))
+            self._begin(replace(LIMITS, begun_bytes=1_000, connections=10))
             first, _ = self._connect()
             second, transport = self._connect()
             head = request(900_000).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
             first.dataReceived(head)
-            first.dataReceived(b"x" * (SMALL + 1))
+            first.dataReceived(b"x" * 500)
             second.dataReceived(head)
-            second.dataReceived(b"x" * (SMALL + 1 + extra))
+            second.dataReceived(b"x" * (500 + extra))
             self.assertEqual(transport.aborted, aborted)
             second.connectionLost()
-            self.assertEqual(self.factory.budget.held, SMALL + 1)
+            self.assertEqual(self.factory.budget.held, 500)
             first.connectionLost()
             self.assertEqual(self.factory.budget.held, 0)
 

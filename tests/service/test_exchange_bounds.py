@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -17,8 +19,6 @@ from lb.wire import il
 
 LIMITS = Limits(message_bytes=4_000_000, anonymous_bytes=1_000)
 PEER = Identity("/O=Test/CN=Peer")
-#: What is always granted to one connection.
-SMALL = 262_144
 
 
 class Transport(StringTransport):
@@ -117,10 +117,10 @@ class Bounds(SynchronousTestCase):
     def test_begun_messages(self) -> None:
         """Messages that have begun, together, are held up to the bound; one byte more ends its connection alone."""
         for extra, aborted in ((-1, False), (0, False), (1, True)):
-            self._begin(replace(LIMITS, begun_bytes=2 * SMALL + 2))
+            self._begin(replace(LIMITS, begun_bytes=1_000, connections=10))
             first, kept = self._connect()
             second, transport = self._connect()
-            for port, size in ((first, SMALL + 1), (second, SMALL + 1 + extra)):
+            for port, size in ((first, 500), (second, 500 + extra)):
                 port.dataReceived(b"%16d\n" % 3_000_000)
                 port.dataReceived(b"x" * (size - port._held))
             self.assertEqual((transport.aborted, kept.aborted), (aborted, False))
@@ -128,12 +128,24 @@ class Bounds(SynchronousTestCase):
             first.connectionLost()
             self.assertEqual(self.factory.budget.held, 0)
 
-    def test_small_messages(self) -> None:
-        """What is small is read even when great messages took all that there is."""
-        budget = Budget(10)
-        self.assertTrue(budget.change(0, SMALL))
-        self.assertTrue(budget.change(0, SMALL - 1))
-        self.assertFalse(budget.change(0, SMALL + 1))
+    def test_share(self) -> None:
+        """An equal share is granted to each connection even when great messages took all that there is."""
+        for size, granted in ((99, True), (100, True), (101, False)):
+            budget = Budget(replace(LIMITS, begun_bytes=1_000, connections=10))
+            self.assertTrue(budget.change(0, 1_000))
+            self.assertIs(budget.change(0, size), granted)
+
+    def test_released(self) -> None:
+        """What a connection that is closed held is let go of at once, not when garbage is collected."""
+        self._begin(replace(LIMITS, begun_bytes=1_000, connections=10))
+        gc.disable()
+        self.addCleanup(gc.enable)
+        port, transport = self._connect()
+        port.dataReceived(b"%16d\n" % 3_000_000)
+        reader = weakref.ref(port._reader)
+        port.dataReceived(b"x" * 1_000)
+        self.assertTrue(transport.aborted)
+        self.assertIsNone(reader())
 
     def test_handshake(self) -> None:
         """A peer that does not finish its handshake in time is closed, not before."""
