@@ -28,6 +28,7 @@ from lb.server.limits import QueryLimits
 from lb.server.lookup import Answer, EventsAnswer
 from lb.server.query import Questions
 from lb.service.bounds import Budget
+from lb.service.exchange import described
 from lb.wire import http
 from lb.wire.http_status import Operation, status_of
 from lb.wire.lbxml import requests, results
@@ -300,7 +301,7 @@ class QueryConnection(Protocol):
         self._requests.clear()
 
     def _name(self) -> str:
-        return f"{(self._peer or ANONYMOUS).name or 'anonymous'} at {self.transport.getPeer()}"
+        return described(self._peer or ANONYMOUS, self.transport.getPeer())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.remove(self)

@@ -86,7 +86,7 @@ class Exchange(Protocol):
 
     def connectionMade(self) -> None:
         if not self.factory.add(self):
-            self.log.warn("connection from {peer} closed: too many connections", peer=self.transport.getPeer())
+            self.log.warn("connection from {peer} closed: too many connections", peer=self._name())
             self.transport.abortConnection()
             self._closing = True
             return
@@ -253,7 +253,14 @@ class Exchange(Protocol):
         self._reader = None
 
     def _name(self) -> str:
-        return f"{self.peer.name or 'anonymous'} at {self.transport.getPeer()}"
+        return described(self.peer, self.transport.getPeer())
+
+
+def described(peer: Identity, address: Any) -> str:
+    """A peer in a log line: its name, and host and port where its address has them."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    place = address if host is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{peer.name or 'anonymous'} at {place}"
 
 
 class _Answers:

@@ -30,11 +30,11 @@ def json_line(event: LogEvent) -> str | None:
     message, failure = formatEvent(event), event.get("log_failure")
     if not message and failure is None:
         return None
-    level = event.get("log_level")
+    level, room = event.get("log_level"), event.get("log_namespace", "-")
     record: dict[str, Any] = {
         "time": datetime.fromtimestamp(event.get("log_time", 0.0), UTC).isoformat(timespec="microseconds"),
         "level": level.name if level is not None else "info",
-        "room": event.get("log_namespace", "-"),
+        "room": "twisted" if room == "log_legacy" else room,
         "message": message,
     }
     values = {

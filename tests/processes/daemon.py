@@ -20,17 +20,18 @@ PATIENCE = 60
 class Daemon:
     """``twistd -n NAME`` with its state in a directory."""
 
-    def __init__(self, name: str, state: Path, *options: str) -> None:
+    def __init__(self, name: str, state: Path, *options: str, level: str = "warn") -> None:
         self.name = name
         self.state = state
         self.log = state / f"{name}.log"
         self._options = options
+        self._level = level
         self._process: subprocess.Popen[str] | None = None
         self.ready = ""
 
     def start(self) -> str:
         """Start it and wait until it says that it is ready; returns that line."""
-        command = [sys.executable, "-m", "twisted", "--log-level=warn", self.name]
+        command = [sys.executable, "-m", "twisted", f"--log-level={self._level}", self.name]
         command += ["--state-dir", str(self.state), *self._options]
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("X509_", "LB_"))}
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)

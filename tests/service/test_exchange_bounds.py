@@ -7,6 +7,7 @@ import weakref
 from dataclasses import replace
 from functools import partial
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.security.identity import ANONYMOUS, Identity
 from lb.service.bounds import Budget, Limits
-from lb.service.exchange import Exchange, ExchangeFactory
+from lb.service.exchange import Exchange, ExchangeFactory, described
 from lb.wire import il
 
 LIMITS = Limits(message_bytes=4_000_000, anonymous_bytes=1_000)
@@ -127,6 +128,16 @@ class Bounds(SynchronousTestCase):
             second.connectionLost()
             first.connectionLost()
             self.assertEqual(self.factory.budget.held, 0)
+
+    def test_described(self) -> None:
+        """A peer is named in the log with host and port, in brackets where the host has colons."""
+        for address, text in (
+            (IPv4Address("TCP", "192.0.2.1", 7), "/O=Test/CN=Peer at 192.0.2.1:7"),
+            (IPv6Address("TCP", "::1", 7), "/O=Test/CN=Peer at [::1]:7"),
+            ("elsewhere", "/O=Test/CN=Peer at elsewhere"),
+        ):
+            self.assertEqual(described(PEER, address), text)
+        self.assertEqual(described(ANONYMOUS, "x"), "anonymous at x")
 
     def test_share(self) -> None:
         """An equal share is granted to each connection even when great messages took all that there is."""
