@@ -126,6 +126,15 @@ class Slurm(SynchronousTestCase):
             occurrences, _ = read(f"JobID|{head}State|Submit|Start|End\n124|{row}\n")
             self.assertEqual([each.event for each in occurrences], events)
 
+    def test_odd_lines(self) -> None:
+        """Empty lines and repeated headings say nothing; lines without a job or a state are passed over."""
+        head = "JobID|State|MaxRSS"
+        occurrences, passed_over = read(
+            f"{head}\n\n1|RUNNING|\n1.0|RUNNING|odd\n{head}\n|RUNNING|\n2||\n3.0|FAILED|1K\n"
+        )
+        self.assertEqual([(each.event, each.time) for each in occurrences], [("state", NOW)])
+        self.assertEqual([each.reason for each in passed_over], ["no JobID", "2: no State"])
+
     def test_no_heading(self) -> None:
         """Without a heading nothing is guessed."""
         occurrences, (problem,) = read("123|COMPLETED|0:0\n")

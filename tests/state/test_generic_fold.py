@@ -164,7 +164,12 @@ class States(SynchronousTestCase):
         before = tags(job)["oven.state"]
         self.assertEqual(step(job, tag("oven.again", 2, 3, why="old"), FAMILIES), Outcome.LATE)
         self.assertEqual(tags(job)["oven.state"], before)
-        # Within the memory it is still taken in.
+        # The last one that is settled comes again.
+        self.assertEqual(step(job, steps[0], FAMILIES), Outcome.LATE)
+        self.assertEqual(tags(job)["oven.state"], before)
+        # Within the memory events are still taken in, from where the settled ones have led.
+        self.assertEqual(step(job, tag("oven.pause", 12, 0), FAMILIES), Outcome.OK)
+        self.assertEqual(tags(job)["oven.state"], before)
         self.assertEqual(step(job, tag("oven.thrown", 12, 3), FAMILIES), Outcome.OK)
         self.assertEqual(tags(job)["oven.state"], "GONE")
 
@@ -249,8 +254,17 @@ class Attributes(SynchronousTestCase):
             self.assertEqual(step(job, event, FAMILIES), Outcome.SUSPECT)
             job.hidden.number -= 1
             self.assertEqual(encode(job), before)
-        self.assertEqual(step(job, tag("oven.heat", 2, degrees="hot", baker="Ann", pan=1), FAMILIES), Outcome.SUSPECT)
+        self.assertEqual(step(job, tag("oven.heat", 2, degrees="hot", baker="Ann"), FAMILIES), Outcome.SUSPECT)
         self.assertEqual(tags(job)["oven.baker"], "Ann")
+        self.assertEqual(step(job, tag("oven.heat", 3, degrees=180, pan=1), FAMILIES), Outcome.SUSPECT)
+        self.assertEqual(tags(job)["oven.state"], "HOT")
+        self.assertEqual(step(job, tag("oven.heat", 4, degrees=None), FAMILIES), Outcome.OK)
+
+    def test_no_value(self) -> None:
+        """A tag without a value is an event without attributes."""
+        job = played(*BAKED[:2])
+        self.assertEqual(step(job, make("UserTag", "LRMS", "R9", 9, name="oven.bake"), FAMILIES), Outcome.OK)
+        self.assertEqual(tags(job)["oven.state"], "BAKING")
 
     def test_own_tags(self) -> None:
         """Users' own tags stand beside those of the family; the newest value counts."""

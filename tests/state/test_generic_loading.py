@@ -142,6 +142,12 @@ class Refusing(SynchronousTestCase):
         text = OVEN.replace('to = "BREAD"', 'to = "B"').replace('rule = "set"\nstatus = "reason"', 'status = "x"')
         self.assertEqual(len(self._problems(text)), 2)
 
+    def test_forms(self) -> None:
+        """A table that is none, a table that is missing and nesting without end are told as well."""
+        self.assertIn("states: ", self._problems(OVEN.split("[states.")[0] + "states = 1\n[events.a]")[0])
+        self.assertIn("events", self._problems(OVEN.split("[events.")[0])[0])
+        self.assertTrue(self._problems("x = " + "[" * 100_000))
+
     def test_dead_ends(self) -> None:
         """A state that no way leads out of must be terminal, and a row that is never taken must not stand there."""
         text = OVEN.replace(

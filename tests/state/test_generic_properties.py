@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from lb.model.event import Event
 from lb.state.fold import blank, recompute, step
+from lb.state.generic.fold import Families
 from lb.state.job import Job, decode, encode
 from tests.state.generic_jobs import any_events, contents, families, family_job, oven, oven_events
 from tests.state.make import JOB, OWNER
@@ -16,10 +21,10 @@ OVENS = {"oven": oven()}
 _quick = settings(max_examples=40, deadline=None)
 
 
-def _played(events: object, known: object) -> Job:
+def _played(events: Iterable[Event], known: Families) -> Job:
     job = blank(JOB, OWNER)
-    for event in events:  # type: ignore[attr-defined]
-        step(job, event, known)  # type: ignore[arg-type]
+    for event in events:
+        step(job, event, known)
     return job
 
 
@@ -28,16 +33,16 @@ class Properties(SynchronousTestCase):
 
     @_quick
     @given(st.lists(oven_events(), max_size=25), st.randoms(use_true_random=False))
-    def test_order(self, events: list, random: object) -> None:  # type: ignore[type-arg]
+    def test_order(self, events: list[Event], random: Random) -> None:
         """P4: events give the same job in any order of arrival."""
         shuffled = events.copy()
-        random.shuffle(shuffled)  # type: ignore[attr-defined]
+        random.shuffle(shuffled)
         job, other = _played([family_job(), *events], OVENS), _played([family_job(), *shuffled], OVENS)
         self.assertEqual(contents(other), contents(job))
 
     @_quick
     @given(st.lists(oven_events(), max_size=40), st.data())
-    def test_duplicates(self, events: list, data: st.DataObject) -> None:  # type: ignore[type-arg]
+    def test_duplicates(self, events: list[Event], data: st.DataObject) -> None:
         """P3: events that come again, whenever, change nothing but their count."""
         again = data.draw(st.lists(st.sampled_from(events), max_size=10)) if events else []
         job = _played([family_job(), *events], OVENS)
@@ -49,7 +54,7 @@ class Properties(SynchronousTestCase):
 
     @_quick
     @given(st.lists(st.one_of(oven_events(), oven_events(), other_events()), max_size=50))
-    def test_any_stream(self, events: list) -> None:  # type: ignore[type-arg]
+    def test_any_stream(self, events: list[Event]) -> None:
         """Any events of any type fold, are stored and come back, and give the same when folded anew."""
         job = _played([family_job(), *events], OVENS)
         anew = recompute([family_job(), *events], jobid=JOB, owner=OWNER, families=OVENS)

@@ -56,18 +56,16 @@ def named_family(registration: Event) -> str | None:
     return ns.removeprefix(SCHEME).partition("@")[0].lower()
 
 
-def begin(job: Job, family: Family) -> None:
+def begin(job: Job, family: Family) -> Memory:
     """Make a job without events one of a family."""
-    job.hidden.generic = Memory(family.name, family.digest, Position(family.initial), Position(family.initial))
+    memory = Memory(family.name, family.digest, Position(family.initial), Position(family.initial))
+    job.hidden.generic = memory
+    return memory
 
 
 def fold(job: Job, event: Event, family: Family) -> Outcome:
     """Apply one event to a job of a family, in place."""
-    memory = job.hidden.generic
-    if memory is None:
-        begin(job, family)
-        memory = job.hidden.generic
-    assert memory is not None
+    memory = job.hidden.generic or begin(job, family)
     if memory.digest != family.digest:
         _adopt(memory, family)
     if event.type is REGISTRATION:
@@ -188,10 +186,7 @@ def _move(memory: Memory, family: Family, step: Step) -> bool:
     """Put a step in its place; False when what it would change is settled."""
     if memory.settled is not None and step.key <= memory.settled:
         return False
-    last = add_step(memory.steps, step)
-    if last is None:
-        return True
-    if last:
+    if add_step(memory.steps, step):
         _advance(memory.now, step, family)
     else:
         _retake(memory, family)

@@ -6,7 +6,7 @@ not by arrival, so that the order in which events come does not show.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from operator import attrgetter
 from typing import Final
 
@@ -99,13 +99,12 @@ def keep_all(held: list[Kept], new: Kept) -> None:
         del held[:-MAX_APPENDED]
 
 
-def add_step(steps: list[Step], new: Step) -> bool | None:
-    """Put a step in its place: True when it is the last one, False when it is not, None when it was there."""
+def add_step(steps: list[Step], new: Step) -> bool:
+    """Put a step in its place unless it is there; whether it has become the last one."""
     if not steps or new.key > steps[-1].key:
         steps.append(new)
         return True
     place = bisect_left(steps, new.key, key=_key)
-    if steps[place].key == new.key:
-        return None
-    insort(steps, new, key=_key)
+    if steps[place].key != new.key:
+        steps.insert(place, new)
     return False
