@@ -488,7 +488,7 @@ class DocumentTests(SynchronousTestCase):
 
     def test_odd_values(self) -> None:
         """Bytes that are no text, times no calendar holds and unknown codes make valid JSON all the same."""
-        from lb.client.documents import event_document, status_document
+        from lb.wire.documents import event_document, status_document
 
         status = JobStatus(
             state=77, jobId="x\udc80", stateEnterTime=10**18, jobtype=55, done_code=1, children=["a"],

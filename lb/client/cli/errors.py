@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from lb.client.documents import clean
 from lb.model.errors import Code, LBError, text_of
+from lb.wire.documents import clean
 
 #: What may help, by error number.
 _ADVICE: Final[dict[int, str]] = {
     errno.ECONNREFUSED: "start the service there, or name the right one (--server, --logger, GLITE_WMS_*)",
     errno.ETIMEDOUT: "try again, or give more time with --timeout",
+    errno.EADDRINUSE: "choose another port, or none (--address)",
+    errno.EADDRNOTAVAIL: "listen on an address of this machine (--address)",
     errno.ENOTCONN: "try again; the log of the service says why it closed",
     errno.EPERM: "ask with the certificate of the job's owner, or be given access to the job",
     errno.EEXIST: "choose another job id, or register without --exclusive",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from lb.client.cli import SUCCESS, Surroundings
 from lb.client.cli.output import write_bytes, write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, read_job, readable
-from lb.client.documents import event_document, iso_time
 from lb.model.catalogue import LEVEL_CODES
 from lb.model.event import Event
 from lb.wire import ulm
+from lb.wire.documents import event_document, iso_time
 
 
 def run(arguments: list[str], around: Surroundings) -> int:

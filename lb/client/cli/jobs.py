@@ -7,9 +7,9 @@ import errno
 from lb.client.cli import SUCCESS, Surroundings
 from lb.client.cli.output import write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, readable, server
-from lb.client.documents import coded_name, iso_time, state_name, status_document
 from lb.model.errors import LBError
 from lb.model.status import JobStatus
+from lb.wire.documents import coded_name, iso_time, state_name, status_document
 
 
 def run(arguments: list[str], around: Surroundings) -> int:

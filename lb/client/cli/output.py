@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from lb.client.documents import clean
+from lb.wire.documents import clean
 
 
 def write_json(stream: TextIO, document: Any) -> None:

@@ -15,7 +15,7 @@ from lb.client.cli.errors import one_line
 from lb.client.cli.jobs import write_states
 from lb.client.cli.output import write_json
 from lb.client.cli.parser import Parser, add_connection, add_output, logger, open_client, readable, server
-from lb.client.documents import clean, state_name, status_document
+from lb.wire.documents import clean, state_name, status_document
 
 if TYPE_CHECKING:
     from lb.client.recording import Recording

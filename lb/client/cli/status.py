@@ -9,9 +9,9 @@ from lb.client.cli import FAILURE, SUCCESS, Surroundings
 from lb.client.cli.errors import message_of
 from lb.client.cli.output import write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, read_job, readable
-from lb.client.documents import status_document
 from lb.model.errors import LBError
 from lb.model.query import Flag, read_flags
+from lb.wire.documents import status_document
 
 _FLAGS = "+".join(str(flag.name).lower() for flag in (Flag.CLASSADD, Flag.CHILDREN))
 
