@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from twisted.internet.defer import Deferred
 
 from lb.client.consumer import Consumer, HTTPCarrier
 from lb.client.dialer import TLSDialer
-from lb.client.notification import Notifications
+from lb.client.lease import Lease
+from lb.client.notification import Notifications, Registration
 from lb.client.producer import Producer
 from lb.client.receiver import Receiver
 from lb.client.settings import Settings, find_settings
 from lb.client.watch import Watch
+from lb.model.errors import LBError
 from lb.model.subject import normalise
 from lb.security.credentials import Credential, Surroundings, for_client, load, trust_directory
 from lb.security.identity import end_entity
@@ -83,6 +86,14 @@ class Session:
         It is the caller's to close, before the session.
         """
         return Receiver(self._reactor, self._credentials, **arguments)
+
+    def lease(self, registration: Registration, receiver: Receiver, *, seconds: float | None) -> Lease:
+        """Keep a registration valid, for `seconds` each time, until it is stopped; what is lost closes the receiver."""
+
+        def lost(error: LBError) -> None:
+            Deferred.fromCoroutine(receiver.close(error))
+
+        return Lease(self.notifications, registration, self._reactor, now=self._now, seconds=seconds, lost=lost)
 
     def watch(self, receiver: Receiver) -> Watch:
         """Registrations that last as long as somebody watches; it closes the receiver."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from lb.client.settings import Address
@@ -32,7 +33,8 @@ class NotificationServer:
         self._reactor = reactor
         self._ours = ours
         self._senders: dict[str, Sender] = {}
-        self._delivering: list[Deferred[il.Reply]] = []
+        #: The answers of receivers to what was notified, in its order.
+        self.delivering: list[Deferred[il.Reply]] = []
         self.port = peers.query_peer(reactor, self._answer)
         self.address: Address = self.port.address
         self.registered: dict[JobId, Request] = {}
@@ -46,6 +48,11 @@ class NotificationServer:
         #: It never answers.
         self.silent = False
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """An environment that leads clients here."""
+        return {"LB_STATE_DIR": str(peers.state_directory()), "GLITE_WMS_NOTIF_SERVER": str(self.address)}
+
     def notify(self, identity: JobId, state: str, number: int, job: str = "") -> None:
         """A job of a registration has changed; `number` becomes its reason."""
         asked = self.registered[identity]
@@ -54,17 +61,17 @@ class NotificationServer:
         status = JobStatus(state=STATE_CODES[state.lower()], jobId=job, owner=peers.IDENTITY, reason=str(number))
         document = status_document.write(status)
         line = notification.write(Notification(str(identity), peers.IDENTITY, document, NOW, 0, "localhost"))
-        self._delivering.append(self._sender(asked.address).deliver(line))
+        self.delivering.append(self._sender(asked.address).deliver(line))
 
     async def delivered(self) -> list[il.Reply]:
         """The answers of the receivers to all that was notified."""
-        return [await each for each in self._delivering]
+        return [await each for each in self.delivering]
 
     async def close(self) -> None:
         """End everything."""
         for sender in self._senders.values():
             await sender.close()
-        for each in self._delivering:
+        for each in self.delivering:
             each.addErrback(lambda failure: failure.trap(LBError) and None)
         await self.port.close()
 
@@ -104,7 +111,8 @@ class NotificationServer:
         elif function is Function.DROP:
             del self.registered[identity]
         elif function is Function.BIND:
-            self.registered[identity] = asked
+            former = self.registered[identity]
+            self.registered[identity] = msgspec.structs.replace(former, address=asked.address)
             for state, number in self.on_new:
                 self.notify(identity, state, number)
         if function in (Function.DROP, Function.CHANGE):

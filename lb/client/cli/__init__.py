@@ -27,6 +27,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("status", "show the states of jobs"),
     "events": ("events", "show the events of a job"),
     "jobs": ("jobs", "list the own jobs"),
+    "notify": ("notify", "register for notifications, and receive them"),
+    "watch": ("watch", "follow jobs as their states change"),
     "replay": ("replay", "replay recorded event streams as fresh jobs"),
     "convert": ("convert", "make events of what Slurm or HTCondor have recorded of their jobs"),
     "recompute": ("recompute", "check the stored states of a server, or repair them"),

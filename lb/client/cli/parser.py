@@ -89,7 +89,8 @@ def open_client(arguments: argparse.Namespace, around: Surroundings, **settings:
     from lb.client.blocking import Client  # the reactor and TLS, which need some time to load
 
     timeout = arguments.timeout
-    explicit = {"log_timeout": timeout, "log_sync_timeout": timeout, "query_timeout": timeout, **settings}
+    names = ("log_timeout", "log_sync_timeout", "query_timeout", "notification_timeout")
+    explicit = {**dict.fromkeys(names, timeout), **settings}
     return Client(
         environ=around.environ,
         explicit=explicit,
