@@ -12,10 +12,14 @@ from lb.model.seqcode import compare
 from lb.model.status import BY_NAME as STATUS
 from lb.model.status import STATE_CODES, JobStatus, State
 from lb.state.job import Tag
-from lb.state.rules import Action
+from lb.state.rules import Action, explain
 from lb.state.turn import Outcome, Turn, shown
 
 _NULLS: Final = JobStatus()
+
+
+def _assigned(name: str, how: str, given: str) -> str:
+    return f"`{name}` {how} `{given}`"
 
 
 def put(name: str, value: str | int) -> Action:
@@ -26,7 +30,7 @@ def put(name: str, value: str | int) -> Action:
     def action(turn: Turn) -> None:
         setattr(turn.status, name, constant)
 
-    return action
+    return explain(action, f"`{name}` = {value}")
 
 
 def take(name: str, given: str = "") -> Action:
@@ -37,7 +41,7 @@ def take(name: str, given: str = "") -> Action:
     def action(turn: Turn) -> None:
         setattr(turn.status, name, turn.given.get(given, null))
 
-    return action
+    return explain(action, _assigned(name, ":=", given))
 
 
 def take_number(name: str, given: str = "") -> Action:
@@ -47,7 +51,7 @@ def take_number(name: str, given: str = "") -> Action:
     def action(turn: Turn) -> None:
         setattr(turn.status, name, turn.event.number(given))
 
-    return action
+    return explain(action, _assigned(name, ":=", given))
 
 
 def keep(name: str, given: str = "") -> Action:
@@ -59,7 +63,7 @@ def keep(name: str, given: str = "") -> Action:
         if value is not None:
             setattr(turn.status, name, value)
 
-    return action
+    return explain(action, _assigned(name, "?=", given))
 
 
 def first(name: str, given: str) -> Action:
@@ -69,7 +73,7 @@ def first(name: str, given: str) -> Action:
         if getattr(turn.status, name) is None:
             setattr(turn.status, name, turn.event.text(given))
 
-    return action
+    return explain(action, f"`{name}` := `{given}` if null")
 
 
 def keep_job(name: str, given: str) -> Action:
@@ -81,7 +85,7 @@ def keep_job(name: str, given: str) -> Action:
         if job is not None:
             setattr(turn.status, name, job)
 
-    return action
+    return explain(action, _assigned(name, "?=", given))
 
 
 def append(name: str, given: str) -> Action:
@@ -97,7 +101,7 @@ def append(name: str, given: str) -> Action:
         else:
             held.append(text)
 
-    return action
+    return explain(action, f"`{name}` += `{given}`")
 
 
 def pairs(name: str, given: str) -> Action:
@@ -107,7 +111,7 @@ def pairs(name: str, given: str) -> Action:
         value = turn.given.get(given)
         setattr(turn.status, name, list(value) if isinstance(value, tuple) else None)
 
-    return action
+    return explain(action, _assigned(name, ":=", given))
 
 
 def take_text(name: str, given: str) -> Action:
@@ -116,7 +120,7 @@ def take_text(name: str, given: str) -> Action:
     def action(turn: Turn) -> None:
         turn.job.set_text(name, turn.event.text(given))
 
-    return action
+    return explain(action, _assigned(name, ":=", given))
 
 
 def keep_text(name: str, given: str) -> Action:
@@ -127,7 +131,7 @@ def keep_text(name: str, given: str) -> Action:
         if text is not None:
             turn.job.set_text(name, text)
 
-    return action
+    return explain(action, _assigned(name, "?=", given))
 
 
 def first_text(name: str, given: str) -> Action:
@@ -137,7 +141,7 @@ def first_text(name: str, given: str) -> Action:
         if getattr(turn.job.texts, name) is None:
             turn.job.set_text(name, turn.event.text(given))
 
-    return action
+    return explain(action, f"`{name}` := `{given}` if null")
 
 
 def enter(state: State) -> Action:
@@ -146,11 +150,11 @@ def enter(state: State) -> Action:
     def action(turn: Turn) -> None:
         turn.status.state = state
 
-    return action
+    return explain(action, f"state {state.name}", to=(state,))
 
 
 def place(turn: Turn) -> None:
-    """The job is where the event was logged."""
+    """`location` := where the event was logged."""
     turn.status.location = turn.place()
 
 
@@ -160,7 +164,7 @@ def suspect(turn: Turn) -> None:
 
 
 def enter_named_state(turn: Turn) -> None:
-    """Enter the state that the event names; an event that names none is not allowed (S20)."""
+    """State that the event names; one that names none is not allowed (S20)."""
     state = STATE_CODES.get((turn.event.text("state") or "").lower())
     if not state:
         suspect(turn)
@@ -176,14 +180,14 @@ def glue(old: str | None, piece: str) -> str:
 
 
 def failure(turn: Turn) -> None:
-    """Add the reason of a failed attempt, with the place where it ran."""
+    """`failure_reasons` += the reason and the place of the attempt."""
     status = turn.status
     piece = f"{shown(turn.event.text('reason'))} [{shown(status.destination)}]"
     status.failure_reasons = glue(status.failure_reasons, piece)
 
 
 def user_tag(turn: Turn) -> None:
-    """Set a user tag unless a newer value is there; names are kept in lower case (§5.7, S10)."""
+    """`user_tags` gets name and value unless a newer value is there; names are kept in lower case (§5.7, S10)."""
     name = turn.event.text("name")
     if name is None:
         return

@@ -48,15 +48,17 @@ def note(turn: Turn, **seen: str | None) -> int | None:
 
 
 def note_destination(turn: Turn) -> None:
+    """The attempt remembers `dest_id`."""
     note(turn, destination=turn.event.text("dest_id"))
 
 
 def note_node(turn: Turn) -> None:
+    """The attempt remembers `node`."""
     note(turn, ce_node=turn.event.text("node"))
 
 
 def note_jdl(turn: Turn) -> None:
-    """Remember the job description that WM passed on for this attempt."""
+    """The attempt remembers `job`."""
     number, jdl = note(turn), turn.event.text("job")
     if number is not None and jdl is not None:
         texts = turn.job.texts
@@ -64,7 +66,7 @@ def note_jdl(turn: Turn) -> None:
 
 
 def reset(turn: Turn) -> None:
-    """Forget all attempts: from now on older WM values are too old."""
+    """Forget all attempts, older WM values are too old from now on."""
     status, hidden = turn.status, turn.hidden
     status.possible_destinations = None
     status.possible_ce_nodes = None

@@ -18,13 +18,15 @@ from lb.state.job import Job
 
 _DONE_OK: Final = STATUS["done_code"].codes["OK"]
 
-#: Buckets of the states that are told apart; all others count as Unknown.
-_BUCKETS: Final[dict[int, State]] = {
+#: Buckets of the states that are told apart besides Done.
+BUCKETS: Final[dict[int, State]] = {
     State.Running: State.Running,
     State.Aborted: State.Aborted,
     State.Cleared: State.Cleared,
     State.Cancelled: State.Cleared,
 }
+#: Bucket of all others.
+REMAINING: Final = State.Unknown
 
 _Target = Callable[[Sequence[int], int], State]
 
@@ -35,8 +37,8 @@ def bucket(child: JobStatus) -> State:
     Compare it before and after *every* step: a change of the done code alone is a change of class, too (S6).
     """
     if child.state == State.Done:
-        return State.Done if child.done_code == _DONE_OK else State.Unknown
-    return _BUCKETS.get(child.state, State.Unknown)
+        return State.Done if child.done_code == _DONE_OK else REMAINING
+    return BUCKETS.get(child.state, REMAINING)
 
 
 def _of_collection(histogram: Sequence[int], children: int) -> State:

@@ -8,7 +8,7 @@ from lb.model.seqcode import compare_condor
 from lb.model.status import State
 from lb.state.actions import enter, keep, put, take, take_number, take_text
 from lb.state.plain import Family
-from lb.state.rules import Action, Table, on
+from lb.state.rules import Action, Table, explain, on, together
 from lb.state.turn import Turn
 
 _SHADOW, _SCHEDD, _STARTD, _STARTER = "H", "C", "S", "s"
@@ -22,7 +22,7 @@ def _log_of(letter: str, *actions: Action) -> Action:
             for action in actions:
                 action(turn)
 
-    return guarded
+    return explain(guarded, f"{{{together(actions)}}} from log {letter}", *actions)
 
 
 _idle = put("condor_status", "Idle")

@@ -14,7 +14,7 @@ from lb.model.status import BY_NAME as STATUS
 from lb.model.status import State
 from lb.state.actions import enter, keep, keep_text, put, take, user_tag
 from lb.state.plain import Family
-from lb.state.rules import Action, Actions, Row, Table, on
+from lb.state.rules import Action, Actions, Row, Table, explain, on, together
 from lb.state.turn import Turn
 
 SOURCES: Final = frozenset({Source.CREAMInterface, Source.CREAMExecutor})
@@ -37,7 +37,7 @@ def _succeeded(*actions: Action) -> Action:
             for action in actions:
                 action(turn)
 
-    return guarded
+    return explain(guarded, f"{{{together(actions)}}} if OK", *actions)
 
 
 def _towards_lrms(*actions: Action) -> Action:
@@ -48,7 +48,7 @@ def _towards_lrms(*actions: Action) -> Action:
             for action in actions:
                 action(turn)
 
-    return guarded
+    return explain(guarded, f"{together(actions)} towards LRMS", *actions)
 
 
 def _named_status(turn: Turn) -> None:
@@ -62,10 +62,12 @@ def _named_status(turn: Turn) -> None:
 
 
 def _owner(turn: Turn) -> None:
+    """`cream_owner` ?= the owner."""
     turn.status.cream_owner = turn.status.owner or turn.status.cream_owner
 
 
 def _exit_code(turn: Turn) -> None:
+    """`exit_code`, `cream_exit_code` := leading number of `exit_code` unless N/A."""
     text = turn.event.text("exit_code")
     if text is None or text == "N/A":
         return
@@ -75,7 +77,7 @@ def _exit_code(turn: Turn) -> None:
 
 
 def _failure(turn: Turn) -> None:
-    """The latest reason replaces the older ones; a line end tells that there were some (S16)."""
+    """`failure_reasons`, `cream_failure_reason` := `failure_reason`; a line end tells that there were others (S16)."""
     reason, status = turn.event.text("failure_reason"), turn.status
     if reason is not None:
         status.cream_failure_reason = reason
@@ -90,7 +92,7 @@ def _only_when_done(*actions: Action) -> Action:
             for action in actions:
                 action(turn)
 
-    return guarded
+    return explain(guarded, f"{{{together(actions)}}} if DONE", *actions)
 
 
 # --- tables -----------------------------------------------------------------------------------------------
@@ -127,6 +129,12 @@ _STATUSES: Final[dict[str, Actions]] = {
     "cancelled": (put("cream_state", "CREAM_CANCELLED"), enter(State.Cancelled)),
     "purged": (put("cream_state", "CREAM_PURGED"), enter(State.Cleared)),
 }
+
+explain(
+    _named_status,
+    "as `new_state` says: " + ", ".join(f"*{name}* {{{together(actions)}}}" for name, actions in _STATUSES.items()),
+    *(action for actions in _STATUSES.values() for action in actions),
+)
 
 #: Attributes that events of CREAM bring whatever their order (§6.2).
 _DATA: Final[dict[EventType, Actions]] = {

@@ -29,7 +29,7 @@ from lb.state.actions import (
     user_tag,
 )
 from lb.state.registration import change_type, count_children, link_parent
-from lb.state.rules import Action, Position, Row, Table, on
+from lb.state.rules import Action, Position, Row, Table, explain, explanation, on
 from lb.state.turn import MICROSECONDS, Outcome, Standing, Turn, location, named_location, shown
 
 _UI, _NS, _WM = Source.UserInterface, Source.NetworkServer, Source.WorkloadManager
@@ -40,29 +40,30 @@ _JC, _LM, _LRMS = Source.JobController, Source.LogMonitor, Source.LRMS
 
 
 def _late_if_running(turn: Turn) -> None:
-    """LogMonitor and the worker node report side by side: what precedes Running is late after it."""
+    """Late after Running and Done, for LogMonitor and the worker node report side by side."""
     if turn.old in (State.Running, State.Done):
         turn.outcome = Outcome.LATE
 
 
 def _late_transfer(turn: Turn) -> None:
-    """As above, but the time of the transfer is worth keeping."""
+    """Late after Running and Done, but the time of the transfer is kept."""
     if turn.old in (State.Running, State.Done):
         turn.outcome = Outcome.LATE
         turn.status.stateEnterTimes[State.Scheduled] = turn.event.timestamp // MICROSECONDS
 
 
 def _only_data(turn: Turn) -> None:
+    """Only its data are taken."""
     turn.outcome = Outcome.IGNORE
 
 
 def _in_any_state(turn: Turn) -> None:
-    """WM gives up a job whatever the others say (S4)."""
+    """In order whatever the job's state (S4)."""
     turn.outcome = Outcome.OK
 
 
 def _cancel_order(turn: Turn) -> None:
-    """Cancellations have an order of their own beside that of the other events (§5.4)."""
+    """Ordered among cancellations (§5.4)."""
     cancel = turn.hidden.cancel
     if cancel is not None and compare(turn.event.seqcode, cancel) < 0:
         turn.outcome = Outcome.LATE
@@ -75,7 +76,7 @@ def _at(component: str, host: str, instance: str) -> Action:
         event = turn.event
         turn.status.location = location(event.number(component), event.text(host), event.text(instance))
 
-    return action
+    return explain(action, f"`location` := `{component}`/`{host}`/`{instance}`")
 
 
 def _in(name: str) -> Action:
@@ -85,15 +86,17 @@ def _in(name: str) -> Action:
         event = turn.event
         turn.status.location = named_location(event.text(name), event.host, event.src_instance)
 
-    return action
+    return explain(action, f"`location` := `{name}`/host/instance")
 
 
 def _at_wm(turn: Turn) -> None:
+    """`location` := WorkloadManager/host/instance."""
     event = turn.event
     turn.status.location = location(_WM, event.host, event.src_instance)
 
 
 def _on_node(turn: Turn) -> None:
+    """`location` := LRMS/worknode/`node`."""
     turn.status.location = f"{SOURCE_NAMES[_LRMS]}/worknode/{shown(turn.event.text('node'))}"
 
 
@@ -104,7 +107,7 @@ def _unless_stray(action: Action) -> Action:
         if turn.standing not in (Standing.OTHER, Standing.TOO_OLD):
             action(turn)
 
-    return guarded
+    return explain(guarded, f"{explanation(action).text} unless its attempt is given up", action)
 
 
 def _while_running(action: Action) -> Action:
@@ -112,25 +115,29 @@ def _while_running(action: Action) -> Action:
         if turn.status.state == State.Running:
             action(turn)
 
-    return guarded
+    return explain(guarded, f"while Running: {explanation(action).text}", action)
 
 
 def _end_payload(turn: Turn) -> None:
+    """`payload_running` = False on the active attempt."""
     if turn.standing is Standing.ACTIVE:
         turn.status.payload_running = False
 
 
 def _delayed_failure(turn: Turn) -> None:
+    """`failure_reasons` += the reason of a late event, as delayed."""
     if turn.outcome is not Outcome.OK:
         piece = f"{shown(turn.event.text('reason'))} [delayed event, destination unreliable]"
         turn.status.failure_reasons = glue(turn.status.failure_reasons, piece)
 
 
 def _advance_last(turn: Turn) -> None:
+    """Its code becomes the last one."""
     turn.hidden.last = turn.event.seqcode or turn.hidden.last
 
 
 def _no_exit_code(turn: Turn) -> None:
+    """`exit_code` = 0."""
     turn.status.exit_code = 0
 
 

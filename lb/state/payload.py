@@ -11,13 +11,14 @@ from lb.model.status import BY_NAME, State
 from lb.model.subject import same_person
 from lb.state import branches
 from lb.state.actions import suspect
+from lb.state.rules import explain, explanation
 from lb.state.turn import Outcome, Standing, Turn
 
 _PAYLOAD_RUNNING = BY_NAME["jw_status"].codes["PAYLOAD_RUNNING"]
 
 
 def grant(turn: Turn) -> None:
-    """The owner gives the payload to somebody; it is theirs once they took it. A wrong taker loses the claim (S15)."""
+    """The payload is given: `payload_owner` is who has taken it, too. A wrong taker loses the claim (S15)."""
     hidden, to = turn.hidden, turn.event.text("payload_owner")
     if hidden.pay_pending is None:
         hidden.pay_unconfirmed = to
@@ -28,7 +29,7 @@ def grant(turn: Turn) -> None:
 
 
 def take(turn: Turn) -> None:
-    """Somebody takes the payload; it is theirs once it was given."""
+    """The payload is taken: `payload_owner` is who was given it, too."""
     hidden, by = turn.hidden, turn.event.user
     if same_person(hidden.pay_unconfirmed, by):
         turn.status.payload_owner = hidden.pay_unconfirmed
@@ -38,7 +39,7 @@ def take(turn: Turn) -> None:
 
 
 def really_running(turn: Turn) -> None:
-    """The payload has started: this attempt is the active one, and its data are the job's (told late as well, S13)."""
+    """The payload runs: this attempt is the active one, its data are the job's (told late as well, S13)."""
     if turn.standing in (Standing.OTHER, Standing.TOO_OLD):
         return
     if turn.event.source == Source.LRMS:
@@ -53,6 +54,9 @@ def really_running(turn: Turn) -> None:
     status.payload_running = True
     if hidden.tag is not None:
         branches.reload(turn, hidden.tag)
+
+
+explain(really_running, explanation(really_running).text, to=(State.Running,))
 
 
 def _same_attempt(a: str | None, b: str | None) -> bool:

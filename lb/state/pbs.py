@@ -21,14 +21,14 @@ _TRANSFERRED: Final = BY_NAME["PBSTransfer"].by_name["result"].codes["OK"]
 
 
 def _letter(turn: Turn) -> None:
-    """A number without a letter leaves the letter that was there (S2)."""
+    """`pbs_state` := letter of `newstate`; a number without a letter leaves the one that was there (S2)."""
     number = turn.event.number("newstate")
     if 0 <= number < len(_LETTERS):
         turn.status.pbs_state = _LETTERS[number]
 
 
 def _arrive(turn: Turn) -> None:
-    """A finished transfer tells where the job is now, by the kind of daemon that took it."""
+    """If OK: `location` or `ce_node` := `dest_instance`, by the kind of daemon that took the job."""
     event = turn.event
     if event.number("result") != _TRANSFERRED:
         return
@@ -39,14 +39,17 @@ def _arrive(turn: Turn) -> None:
 
 
 def _at_server(turn: Turn) -> None:
+    """`location` := instance."""
     turn.status.location = turn.event.src_instance
 
 
 def _at_mom(turn: Turn) -> None:
+    """`ce_node` := instance."""
     turn.status.ce_node = turn.event.src_instance
 
 
 def _error(turn: Turn) -> None:
+    """`pbs_error_desc` += `error_desc`."""
     turn.status.pbs_error_desc = glue(turn.status.pbs_error_desc, "\t" + (turn.event.text("error_desc") or ""))
 
 

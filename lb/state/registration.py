@@ -90,14 +90,14 @@ def newborn(jobid: str, owner: str | None, jobtype: JobType, parent: str | None,
 
 
 def link_parent(turn: Turn) -> None:
-    """Take the parent; a subjob made by its parent keeps it when its own registration names none (S19)."""
+    """`parent_job` := `parent`; a subjob made by its parent keeps it when its own registration names none (S19)."""
     parent = turn.event.text("parent")
     if parent is not None or not turn.hidden.embryonic:
         turn.status.parent_job = parent
 
 
 def count_children(turn: Turn) -> None:
-    """Take the number of subjobs; those that no histogram counts yet start in its Unknown bucket.
+    """`children_num` := `nsubjobs`; those that no histogram counts yet start in its Unknown bucket.
 
     A repeated registration must not count the known ones again (S37).
     """
@@ -111,6 +111,6 @@ def count_children(turn: Turn) -> None:
 
 
 def change_type(turn: Turn) -> None:
-    """A registration as a parent makes the job one; others leave the type as it is."""
+    """`jobtype` ?= that of a parent."""
     status = turn.status
     status.jobtype = PARENTS.get(turn.event.number("jobtype"), status.jobtype)

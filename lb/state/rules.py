@@ -20,6 +20,37 @@ from lb.state.turn import Turn
 Action = Callable[[Turn], None]
 Actions = tuple[Action, ...]
 
+
+class Explanation(NamedTuple):
+    """What an action does, in words, and the states it may move a job to."""
+
+    text: str
+    states: tuple[State, ...] = ()
+
+
+_EXPLANATIONS: Final[dict[Action, Explanation]] = {}
+
+
+def explain(action: Action, text: str, *parts: Action, to: tuple[State, ...] = ()) -> Action:
+    """Say what an action does, for the documents; it may move a job `to` states, and to those of its `parts`."""
+    states = dict.fromkeys((*to, *(state for part in parts for state in explanation(part).states)))
+    _EXPLANATIONS[action] = Explanation(text, tuple(states))
+    return action
+
+
+def explanation(action: Action) -> Explanation:
+    """What was said of an action, else the first sentence of its own documentation."""
+    told = _EXPLANATIONS.get(action)
+    if told is None:
+        told = Explanation(" ".join((action.__doc__ or "").split()).split(". ")[0].removesuffix("."))
+    return told
+
+
+def together(actions: Actions) -> str:
+    """The words for several actions."""
+    return "; ".join(explanation(action).text for action in actions)
+
+
 ANY_SOURCE: Final = tuple(Source)
 ANY_CODE: Final = "*"
 

@@ -18,12 +18,13 @@ _RUNNING, _REALLY_RUNNING = _CODES["VM_RUNNING"], _CODES["VM_REALLY-RUNNING"]
 
 
 def _started(turn: Turn) -> None:
-    """The outside knows less than the machine itself."""
+    """`vm_state` = VM_RUNNING unless the machine itself has told more."""
     if turn.status.vm_state != _REALLY_RUNNING:
         turn.status.vm_state = _RUNNING
 
 
 def _halting(turn: Turn) -> None:
+    """`vm_state` = VM_RUNNING if it was VM_REALLY-RUNNING."""
     if turn.status.vm_state == _REALLY_RUNNING:
         turn.status.vm_state = _RUNNING
 
