@@ -7,7 +7,8 @@ may import is left alone. Calls may come from any thread but that one.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -16,11 +17,14 @@ from twisted.internet.threads import blockingCallFromThread
 
 from lb.client.consumer import FULL
 from lb.client.producer import Refused
+from lb.client.receiver import Received
 from lb.client.session import Session, open_session
+from lb.client.settings import Address
+from lb.client.watch import Watch
 from lb.model import query
 from lb.model.event import Event
 from lb.model.jobid import JobId
-from lb.model.query import Flag, Query
+from lb.model.query import Flag, Group, Query
 from lb.model.status import JobStatus
 
 _T = TypeVar("_T")
@@ -95,6 +99,34 @@ class Client:
 
     def own_jobs(self, flags: Flag = query.NO_FLAGS) -> list[JobStatus]:
         return self.run(lambda session: session.consumer.own_jobs(flags))
+
+    @contextmanager
+    def watch(
+        self,
+        groups: tuple[Group, ...],
+        *,
+        server: Address | None = None,
+        flags: Flag = query.NO_FLAGS,
+        **listening: Any,
+    ) -> Iterator[Iterator[Received]]:
+        """Follow jobs: an iterator over notifications that lasts as long as the context.
+
+        `listening`: where, as `Receiver` takes it. A notification is acknowledged when the next one is asked for.
+        """
+
+        async def listen(session: Session) -> Watch:
+            return session.watch(session.receiver(known=(), **listening))
+
+        def each() -> Iterator[Received]:
+            while (received := self.run(lambda session: watch.receive())) is not None:
+                yield received
+
+        watch = self.run(listen)
+        try:
+            self.run(lambda session: watch.add(groups, server=server, flags=flags))
+            yield each()
+        finally:
+            self.run(lambda session: watch.close())
 
     def close(self) -> None:
         self.run(lambda session: session.close())

@@ -25,7 +25,6 @@ from lb.model.errors import LBError
 from lb.model.jobid import JobId
 from lb.model.status import JobStatus
 from lb.model.subject import same_person
-from lb.security.hostname import host_name_mismatch
 from lb.security.tls import EndpointCredentials
 from lb.service.bounds import Limits
 from lb.service.exchange import ExchangeFactory
@@ -249,8 +248,7 @@ class Receiver:
             return "nobody here registered for it"
         if any(same_person(connection.peer.name, name) for name in self._believed):
             return None
-        assert connection.certificate is not None
-        mismatch = host_name_mismatch(connection.certificate, identity.host)
+        mismatch = connection.mismatch(identity.host)
         return None if mismatch is None else f"the sender is not the server {identity.host}: {mismatch}"
 
     def _take(self) -> Received | None:

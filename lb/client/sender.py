@@ -16,6 +16,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from lb.bound import MEBIBYTE
+from lb.security.hostname import host_name_mismatch
 from lb.security.identity import end_entity
 from lb.service.bounds import Limits
 from lb.service.exchange import Exchange
@@ -30,6 +31,8 @@ LIMITS: Final = Limits(
     window_events=256,
     window_bytes=4 * MEBIBYTE,
 )
+#: Answers about host names that a connection remembers; a sender has one name, or few.
+_HOSTS: Final = 16
 
 
 class Taker(Interface):
@@ -76,8 +79,18 @@ class SenderConnection(Exchange):
         self.certificate: x509.Certificate | None = None
         self._taker = taker
         self._slots: deque[Slot] = deque()
+        self._hosts: dict[str, str | None] = {}
         self._flushing = False
         self._gone = False
+
+    def mismatch(self, host: str) -> str | None:
+        """None when the sender's certificate stands for a host, else what it stands for instead."""
+        if host not in self._hosts:
+            assert self.certificate is not None
+            if len(self._hosts) >= _HOSTS:
+                self._hosts.clear()
+            self._hosts[host] = host_name_mismatch(self.certificate, host)
+        return self._hosts[host]
 
     @property
     def sender(self) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from typing import Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from lb.client.lease import Lease
@@ -18,6 +19,13 @@ from lb.client.settings import Address
 from lb.model.errors import LBError
 from lb.model.jobid import JobId
 from lb.model.query import NO_FLAGS, Flag, Group
+
+#: Seconds that a registration under way gets when the watch ends.
+_GRACE: Final = 5.0
+
+
+def _over() -> LBError:
+    return LBError(errno.ENOTCONN, "the watch has ended")
 
 
 class Watch:
@@ -37,6 +45,8 @@ class Watch:
         self._clock = clock
         self._now = now
         self._made: list[JobId] = []
+        self._adding: set[Deferred[None]] = set()
+        self._closed = False
         self._leases: list[Lease] = []
 
     async def add(
@@ -48,17 +58,27 @@ class Watch:
         seconds: float | None = None,
     ) -> Registration:
         """Register at a server; `seconds`: validity to ask for and to extend to, None = what the server gives."""
+        if self._closed:
+            raise _over()
         identity = self._notifications.new_id(server)
         # Known before the server knows it: states may arrive before its answer.
         self._made.append(identity)
         self._receiver.expect(identity)
-        made = await self._notifications.new(
-            identity,
-            groups,
-            address=self._receiver.address,
-            flags=flags,
-            validity=absolute(seconds, self._now()),
-        )
+        added: Deferred[None] = Deferred()
+        self._adding.add(added)
+        try:
+            made = await self._notifications.new(
+                identity,
+                groups,
+                address=self._receiver.address,
+                flags=flags,
+                validity=absolute(seconds, self._now()),
+            )
+        finally:
+            self._adding.discard(added)
+            added.callback(None)
+        if self._closed:
+            raise _over()
         self._leases.append(
             Lease(self._notifications, made, self._clock, now=self._now, seconds=seconds, lost=self._lost)
         )
@@ -76,8 +96,12 @@ class Watch:
 
     async def close(self) -> None:
         """Drop the registrations and listen no more; raises the first failure, when all has been tried."""
+        self._closed = True
         for lease in self._leases:
             lease.stop()
+        if self._adding:
+            # What is dropped before it is made would stay: give the server time to answer.
+            await gatherResults(list(self._adding)).addTimeout(_GRACE, self._clock, lambda late, seconds: None)
         failed: LBError | None = None
         while self._made:
             identity = self._made.pop()

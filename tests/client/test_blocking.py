@@ -14,8 +14,10 @@ from lb.model import jobid, query
 from lb.model.catalogue import BY_NAME, Source
 from lb.model.errors import LBError
 from lb.model.status import State
+from lb.wire import il
 from tests.client import peers
 from tests.client.site import Server
+from tests.client.subscriptions import NotificationServer
 
 
 class BlockingTests(TestCase):
@@ -63,6 +65,23 @@ class BlockingTests(TestCase):
             await server.close()
         self.assertEqual((len(codes), len(set(codes))), (8, 1))
         self.assertEqual(set(server.store.users), {peers.IDENTITY})
+
+    async def test_watch(self) -> None:
+        """Notifications come one after the other to a thread; the registration ends with the context."""
+        server = NotificationServer(reactor)
+        server.on_new = [("Submitted", 1), ("Running", 2)]
+        groups = query.own_jobs().jobs
+
+        def watch() -> list[int]:
+            with Client(environ=server.environ) as client, client.watch(groups, host="127.0.0.1") as notifications:
+                return [next(notifications).status.state, next(notifications).status.state]
+
+        try:
+            self.assertEqual(await deferToThread(watch), [State.Submitted, State.Running])
+            self.assertEqual(server.registered, {})
+            self.assertEqual(await server.delivered(), [il.OK] * 2)
+        finally:
+            await server.close()
 
 
 def client_states(server: Server) -> set[int]:

@@ -252,6 +252,18 @@ class WatchTests(TestCase):
         self.assertEqual(caught.exception.code, errno.EPERM)
         self.assertIsNone(await receiver.receive())
 
+    async def test_ended_meanwhile(self) -> None:
+        """A watch that is ended while it registers drops what the server makes of it; later it registers no more."""
+        watch = self.session.watch(self.session.receiver(host="127.0.0.1", known=()))
+        adding = Deferred.fromCoroutine(watch.add(GROUPS))
+        await watch.close()
+        self.assertEqual([asked.function for asked in self.server.asked], [Function.NEW, Function.DROP])
+        self.assertEqual(self.server.registered, {})
+        for late in (adding, Deferred.fromCoroutine(watch.add(GROUPS))):
+            with self.assertRaises(LBError) as caught:
+                await late
+            self.assertEqual(caught.exception.code, errno.ENOTCONN)
+
     async def test_lost(self) -> None:
         """A registration that cannot be kept ends the watch with the reason."""
         watch = self.session.watch(self.session.receiver(host="127.0.0.1", known=()))

@@ -8,9 +8,11 @@ import socket
 from typing import Any
 
 import msgspec
+from cryptography import x509
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from lb.client.receiver import Received, Receiver
@@ -19,12 +21,14 @@ from lb.model import notifid
 from lb.model.errors import LBError
 from lb.model.status import JobStatus, State
 from lb.security import pki
+from lb.security.names import first_common_name
 from lb.security.tls import EndpointCredentials
 from lb.service.bounds import Limits
 from lb.wire import il, notification
 from lb.wire.lbxml import status as status_document
 from lb.wire.notification import Notification
 from tests.client import peers
+from tests.client.receiver import Receiver as PlainReceiver
 from tests.client.senders import Sender
 from tests.client.until import until
 from tests.wire_notification import recorded
@@ -279,6 +283,47 @@ class ReceiverTests(TestCase):
             self.receiver(port=port)
         self.assertEqual(caught.exception.code, errno.EADDRINUSE)
         self.assertIn(str(port), caught.exception.description)
+
+
+class PlainReceiverTests(TestCase):
+    """The receiver that tests use as one of C, made of plain sockets: it does what they rely on."""
+
+    timeout = 60
+
+    async def test_plain(self) -> None:
+        """It takes one notification after the other, answers each, and says what came from whom over what."""
+        files = pki.DevelopmentPKI(peers.state_directory() / "pki")
+        plain = PlainReceiver(files.user.certificate, files.user.key, files.authority)
+        self.addCleanup(plain.close)
+        sender = Sender(reactor, plain.address)
+        self.addCleanup(sender.close)
+        host = first_common_name(x509.load_pem_x509_certificate(files.host.certificate.read_bytes()))
+        replies = [sender.deliver(line(number)) for number in range(3)]
+        for number in range(3):
+            plain.reply = (0, 0, f"OK {number}")
+            found = await deferToThread(plain.receive)
+            self.assertEqual((found.line, found.notifid), (line(number), str(ID)))
+            self.assertEqual((found.state, found.element("reason")), ("Running", str(number)))
+            self.assertEqual((found.jobid, found.sender), ("https://localhost:9000/j", host))
+            self.assertEqual(found.version, "TLSv1.2")
+            self.assertEqual((await replies[number]).text, f"OK {number}")
+        self.assertEqual(sender.window, 1)
+
+    async def test_strangers(self) -> None:
+        """It says why a handshake failed, and is there for the next one."""
+        files = pki.DevelopmentPKI(peers.state_directory() / "pki")
+        plain = PlainReceiver(files.user.certificate, files.user.key, files.authority)
+        self.addCleanup(plain.close)
+        with socket.create_connection(("127.0.0.1", plain.port)) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with self.assertRaises(TimeoutError):
+                await deferToThread(plain.receive, 0.2)
+        self.assertEqual(len(plain.failures), 1)
+        sender = Sender(reactor, plain.address)
+        self.addCleanup(sender.close)
+        replying = sender.deliver(line(1))
+        await deferToThread(plain.receive)
+        self.assertEqual(await replying, il.OK)
 
 
 class WaitingTests(SynchronousTestCase):
