@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 from twisted.internet.defer import Deferred
 
-from lb.client.consumer import Consumer, HTTPCarrier
+from lb.client.consumer import Carrier, Consumer, HTTPCarrier
 from lb.client.dialer import TLSDialer
 from lb.client.lease import Lease
 from lb.client.notification import Notifications, Registration
@@ -76,7 +76,7 @@ class Session:
         self._credentials = EndpointCredentials(trust.credential, trust.authorities, reactor, now=now)
         dialer = TLSDialer(reactor, self._credentials)
         self.producer = Producer(dialer, reactor, settings, self.identity, now=now)
-        self.consumer = Consumer(HTTPCarrier(dialer, reactor, settings), settings)
+        self.consumer = Consumer(_carrier(dialer, reactor, settings), settings)
         patient = msgspec.structs.replace(settings, query_timeout=settings.notification_timeout)
         self.notifications = Notifications(HTTPCarrier(dialer, reactor, patient), settings)
 
@@ -104,6 +104,15 @@ class Session:
         await self.producer.close()
         await self.consumer.close()
         await self.notifications.close()
+
+
+def _carrier(dialer: TLSDialer, reactor: Any, settings: Settings) -> Carrier:
+    """How questions travel."""
+    if not settings.perspective_broker:
+        return HTTPCarrier(dialer, reactor, settings)
+    from lb.rpc.client import PBCarrier  # few clients want it
+
+    return PBCarrier(dialer, reactor, settings)
 
 
 def open_session(

@@ -84,6 +84,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     notification_server: Address | None = None
     #: Ask `query_server` even about jobs of other servers.
     query_server_override: bool = False
+    #: Ask servers over Perspective Broker, on the port that belongs to the one for queries.
+    perspective_broker: bool = False
     log_timeout: float = 120.0
     log_sync_timeout: float = 120.0
     query_timeout: float = 120.0

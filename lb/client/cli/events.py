@@ -24,7 +24,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
         help="up to which level (default: SYSTEM)",
     )
     add_output(parser)
-    add_connection(parser)
+    add_connection(parser, asking=True)
     given = parser.parse_args(arguments)
     if given.ulm and given.json:
         parser.error("choose one of --ulm and --json")

@@ -19,7 +19,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
         "--server", "-m", type=readable(server), metavar="HOST:PORT", help="which server (GLITE_WMS_QUERY_SERVER)"
     )
     add_output(parser)
-    add_connection(parser)
+    add_connection(parser, asking=True)
     given = parser.parse_args(arguments)
     with open_client(given, around, query_server=given.server) as client:
         try:

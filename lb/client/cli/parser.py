@@ -64,13 +64,15 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
-def add_connection(parser: argparse.ArgumentParser) -> None:
-    """Credentials and time-outs."""
+def add_connection(parser: argparse.ArgumentParser, *, asking: bool = False) -> None:
+    """Credentials and time-outs; `asking`: for a command that reads, and may do so over Perspective Broker."""
     group = parser.add_argument_group("connection")
     group.add_argument("--cert", type=Path, metavar="FILE", help="own certificate (with --key)")
     group.add_argument("--key", type=Path, metavar="FILE", help="its private key; the same file for a proxy")
     group.add_argument("--ca-dir", type=Path, metavar="PATH", help="directory or file of trusted authorities")
     group.add_argument("--state-dir", type=Path, metavar="DIR", help="where a development PKI may be found")
+    if asking:
+        group.add_argument("--pb", action="store_true", help="ask over Perspective Broker instead of HTTPS")
     group.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for each request (default: 120)")
 
 

@@ -24,7 +24,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
         "--flags", default=_FLAGS, help="what a state carries, joined by +: classadd, children, childstat, history, …"
     )
     add_output(parser)
-    add_connection(parser)
+    add_connection(parser, asking=True)
     given = parser.parse_args(arguments)
     documents: list[dict[str, Any]] = []
     failed = False
