@@ -12,6 +12,8 @@ _ENTITIES: Final = ((b"&", b"&amp;"), (b"<", b"&lt;"), (b">", b"&gt;"), (b'"', b
 _CONTROLS: Final = bytes(byte for byte in range(256) if byte & 0x7F < 0x20)
 _SPECIAL: Final = b"%&<>\"'" + _CONTROLS
 _CONTROL: Final = re.compile(b"[" + re.escape(_CONTROLS) + b"]")
+#: The layout of a document within another one has hundreds of these, a call for each is most of the work.
+_LAYOUT: Final = ((b"\r", b"%0d"), (b"\n", b"%0a"), (b"\t", b"%09"))
 _HEX: Final = {bytes([byte]): b"%%%02x" % byte for byte in _CONTROLS}
 _ESCAPED: Final = re.compile(rb"%([01][0-9A-Fa-f]|[89][0-9A-Fa-f]|25)")
 
@@ -28,6 +30,8 @@ def escape_bytes(raw: bytes) -> bytes:
     raw = raw.replace(b"%", b"%25")
     for character, entity in _ENTITIES:
         raw = raw.replace(character, entity)
+    for character, escaped in _LAYOUT:
+        raw = raw.replace(character, escaped)
     if len(raw.translate(None, _CONTROLS)) == len(raw):
         return raw
     return _CONTROL.sub(lambda found: _HEX[found[0]], raw)
@@ -61,6 +65,10 @@ def unescape_bytes(escaped: bytes) -> bytes:
 
 
 def _undo_hex(raw: bytes) -> bytes:
+    if b"%" not in raw:
+        return raw
+    for character, escaped in _LAYOUT:
+        raw = raw.replace(escaped, character)
     return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), raw) if b"%" in raw else raw
 
 
