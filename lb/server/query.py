@@ -11,7 +11,7 @@ from lb.model.event import Event
 from lb.model.query import Flag, Query
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
-from lb.server.lookup import Answer, EventsAnswer, Lookup
+from lb.server.lookup import Answer, EventsAnswer, JobPage, Lookup
 from lb.service.worker import Caller
 
 
@@ -34,6 +34,10 @@ class Questions:
     def jobs(self, peer: Identity, query: Query) -> Deferred[list[JobStatus]]:
         """Jobs for a page: an answer that was cut comes as it is."""
         return self._thread.call(lambda: self._lookup.jobs(peer, query).jobs)
+
+    def page(self, peer: Identity, query: Query, before: int | None, most: int) -> Deferred[JobPage]:
+        """Jobs for whoever takes an answer in parts."""
+        return self._thread.call(self._lookup.page, peer, query, before, most)
 
     def answer_jobs(self, peer: Identity, query: Query) -> Deferred[Answer]:
         return self._thread.call(self._lookup.jobs, peer, query)
