@@ -190,11 +190,11 @@ class Ingest:
         rules.check_peer(event, peer, policy)
         known = batch.known.get(event.jobid.unique)
         if known is None:
-            rules.check_new(event, peer, grey_jobs=self._grey_jobs)
+            rules.check_new(event, peer, policy, grey_jobs=self._grey_jobs)
             job = self._new_job(event)
         else:
             job = known
-            rules.check_known(event, job, grey_jobs=self._grey_jobs)
+            rules.check_known(event, peer, policy, job, grey_jobs=self._grey_jobs)
         rules.check_author(event, job, peer, policy)
         if duplicate or batch.has(job, entry.digest):
             return

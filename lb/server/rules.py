@@ -51,9 +51,9 @@ def check_peer(event: Event, peer: Identity, policy: Policy) -> None:
         raise forbidden("Not allowed to log events here")
 
 
-def check_new(event: Event, peer: Identity, *, grey_jobs: bool) -> None:
-    """The first event of a job that is not known yet."""
-    if grey_jobs:
+def check_new(event: Event, peer: Identity, policy: Policy, *, grey_jobs: bool) -> None:
+    """The first event of a job that is not registered yet; who may bring those of others may bring them early (S3)."""
+    if grey_jobs or policy.allows(Action.REGISTER_FOREIGN, peer):
         return
     if event.type is not REGISTRATION:
         raise missing("job not registered")
@@ -61,11 +61,14 @@ def check_new(event: Event, peer: Identity, *, grey_jobs: bool) -> None:
         raise forbidden("job registration must go directly")
 
 
-def check_known(event: Event, job: StoredJob, *, grey_jobs: bool) -> None:
+def check_known(event: Event, peer: Identity, policy: Policy, job: StoredJob, *, grey_jobs: bool) -> None:
     """An event of a known job: it names the same server, and a registration comes from the same owner."""
     if job.jobid.port != event.jobid.port or job.jobid.host.lower() != event.jobid.host.lower():
         raise missing(f"job not registered (it is known here as {job.jobid})")
-    if event.type is not REGISTRATION or (job.grey and grey_jobs):
+    if event.type is not REGISTRATION:
+        return
+    if job.grey:
+        check_new(event, peer, policy, grey_jobs=grey_jobs)
         return
     if not same_person(event.user, job.owner):
         raise forbidden("Job already registered with different owner. Rejecting event.")

@@ -136,7 +136,7 @@ class RecordedCases(SynchronousTestCase):
         self._play_all("registration", 35)
 
     def test_examples(self) -> None:
-        """The worked examples of the state machine chapter."""
+        """The worked examples of the state machine chapter, and the classic sequences as they are meant (S51)."""
         self._play_all("examples", 37)
 
     def test_real(self) -> None:

@@ -357,6 +357,18 @@ class OtherFamilies(SynchronousTestCase):
             self.assertEqual(job.status.state, state)
 
 
+class Copies(SynchronousTestCase):
+    """What is told of a job is a copy of its state."""
+
+    def test_s35(self) -> None:
+        """S35: a copy has every attribute, isb_transfer as well."""
+        transfer = "https://lb.ex:9000/FT:x"
+        event = make("Sandbox", "UI", "U1", 1, sandbox_type="INPUT", transfer_job=transfer)
+        job = played(registered(), event)
+        self.assertEqual(job.copy().status, job.status)
+        self.assertEqual((job.copy().status.isb_transfer, job.view().isb_transfer), (transfer, transfer))
+
+
 class Recomputation(SynchronousTestCase):
     """Surprises of the full recomputation."""
 
