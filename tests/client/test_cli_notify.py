@@ -205,6 +205,12 @@ class CommandTests(TestCase):
         expected = "lb notify: Connection timed out (edg_wll_NotifReceive: poll() timed out)\n"
         self.assertEqual(outcome.stderr, expected)
 
+    async def test_receive_on_socket(self) -> None:
+        """An open socket is listened on."""
+        with socket.create_server(("127.0.0.1", 0)) as mine:
+            outcome = await self.lb("notify", "receive", "-s", str(mine.fileno()), "-i", "0.05")
+        self.assertEqual(outcome.code, errno.ETIMEDOUT)
+
     async def test_receive_refused(self) -> None:
         """A registration that cannot be bound ends the command at once."""
         outcome = await self.lb("notify", "receive", "-a", "127.0.0.1:0", UNKNOWN.format(self.server.address))

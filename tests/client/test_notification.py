@@ -24,6 +24,7 @@ from lb.wire.lbxml.registrations import Function
 from tests.client import peers
 from tests.client.fakes import FakeDialer
 from tests.client.subscriptions import NotificationServer
+from tests.client.until import until
 from tests.wire_notification import recorded
 
 ID = notifid.parse("https://localhost:9000/NOTIF:Nl_gE9SlA0KpmBgAhveYLA")
@@ -274,6 +275,21 @@ class WatchTests(TestCase):
             await watch.receive(50.0)
         self.assertEqual(caught.exception.code, errno.ENOENT)
         await watch.close()
+
+    async def test_lease(self) -> None:
+        """A registration that is only kept valid ends its receiver when it is lost; it is not dropped."""
+        self.server.validity = 1
+        receiver = self.session.receiver(host="127.0.0.1")
+        made = await self.session.notifications.new(
+            self.session.notifications.new_id(), GROUPS, address=receiver.address
+        )
+        lease = self.session.lease(made, receiver, seconds=None)
+        await until(lambda: self.server.asked[-1].function is Function.REFRESH)
+        self.server.registered.clear()
+        with self.assertRaises(LBError) as caught:
+            await receiver.receive(50.0)
+        self.assertEqual(caught.exception.code, errno.ENOENT)
+        lease.stop()
 
     async def test_undroppable(self) -> None:
         """A registration that could not be dropped is told, after the receiver is closed."""
