@@ -1,0 +1,341 @@
+"""A session over AMQP 0-9-1, whichever library speaks the protocol.
+
+Whatever a destination's refusal closes, it must never take messages for others along; confirms decide what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lb.broker.amqp_lane import Lane
+from lb.broker.amqp_model import (
+    FINAL,
+    NOT_FOUND,
+    Channel,
+    ChannelError,
+    Connection,
+    Incoming,
+    delivery_of,
+    route,
+)
+from lb.broker.destination import Destination, Kind
+from lb.broker.errors import LoginError, LostError, RefusedError
+from lb.broker.liveness import Silence
+from lb.broker.message import Delivery, Message
+from lb.broker.session import Consumer, Owner, Session, Subscription
+from lb.broker.url import BrokerURL
+
+#: Seconds that a broker may take to agree to the end of a session.
+GOODBYE: Final = 2.0
+#: Silence that is borne, in intervals between the broker's signs of life.
+_MISSED: Final = 2.0
+
+_log = Logger()
+
+
+class _Gate(NamedTuple):
+    """What has to be looked at before messages for it may go: a queue, an exchange; topics always exist."""
+
+    kind: Kind
+    name: str
+
+
+class AmqpSession:
+    """A session; its driver tells it when it stands, what comes, and when it is over.
+
+    `opened` fires with the session when the broker has let us in, or fails with LostError.
+    """
+
+    def __init__(self, clock: IReactorTime, url: BrokerURL, owner: Owner) -> None:
+        self.url = url
+        self.clock = clock
+        self.owner = owner
+        self.opened: Deferred[Session] = Deferred()
+        #: What we may claim as user-id: brokers refuse any name but that of the login.
+        self.user_id = url.user_id or url.user or (None if url.tls else "guest")
+        self._connection: Connection | None = None
+        self._reason: LostError | RefusedError | None = None
+        self._waiting: dict[_Gate, list[tuple[int, Message]]] = {}
+        self._open: set[_Gate] = set()
+        self._lanes: dict[str, Lane] = {}
+        self._confirmed: list[int] = []
+        self._consuming: list[_Consuming] = []
+        self._silence: Silence | None = None
+        self._goodbye: IDelayedCall | None = None
+        self._closed: list[Deferred[None]] = []
+
+    # --- what the owner calls ---------------------------------------------------------------------------------
+
+    def publish(self, messages: Sequence[tuple[int, Message]]) -> None:
+        for tag, message in messages:
+            kind, name, _ = destination = message.destination
+            gate = _Gate(kind, "" if kind is Kind.TOPIC else name)
+            if gate in self._open:
+                self._lane(destination).send(tag, message)
+            elif gate in self._waiting:
+                self._waiting[gate].append((tag, message))
+            else:
+                self._waiting[gate] = [(tag, message)]
+                self._run(self._open_gate(gate, destination))
+        self.pass_on()  # what was refused at once
+
+    def subscribe(self, subscription: Subscription, consumer: Consumer) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._subscribe(subscription, consumer))
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        tags: dict[_Consuming, list[int]] = {}
+        for delivery in deliveries:
+            consuming, tag = delivery.token
+            tags.setdefault(consuming, []).append(tag)
+        for consuming, numbers in tags.items():
+            consuming.acknowledge(numbers)
+
+    def close(self) -> Deferred[None]:
+        closed: Deferred[None] = Deferred()
+        self._closed.append(closed)
+        if self._connection is None:
+            closed.callback(None)
+        elif self._goodbye is None:
+            self._reason = self._reason or LostError(f"{self.url}: the session was closed")
+            self._goodbye = self.clock.callLater(GOODBYE, self._connection.abort)
+            self._connection.close()
+        return closed
+
+    # --- what the driver calls --------------------------------------------------------------------------------
+
+    def stands(self, connection: Connection, interval: float) -> None:
+        """The broker has let us in and gives a sign of life every `interval` seconds, 0: never."""
+        self._connection = connection
+        if interval:
+            self._silence = Silence(self.clock, _MISSED * interval, self._silent)
+        self.opened.callback(self)
+
+    def heard(self) -> None:
+        """Bytes came; to be followed by `pass_on` when they were read."""
+        if self._silence is not None:
+            self._silence.heard()
+
+    def pass_on(self) -> None:
+        """Tell the owner and the consumers what the bytes that just came said."""
+        confirmed, self._confirmed = self._confirmed, []
+        if confirmed:
+            self.owner.confirmed(self, confirmed)
+        for consuming in self._consuming:
+            consuming.pass_on()
+
+    def blocked(self, reason: str | None) -> None:
+        """The broker takes nothing for the time being, None: it does again."""
+        self.owner.blocked(self, reason)
+
+    def lost(self, reason: str, *, login: bool = False) -> None:
+        """The connection is gone; a driver says so once."""
+        if self._silence is not None:
+            self._silence.stop()
+        if self._goodbye is not None and self._goodbye.active():
+            self._goodbye.cancel()
+        ended = self._reason or (LoginError if login else LostError)(f"{self.url}: {reason}")
+        if self._connection is not None:
+            self._connection = None
+            self.owner.ended(self, ended)
+        elif not self.opened.called:
+            self.opened.errback(ended)
+        closed, self._closed = self._closed, []
+        for deferred in closed:
+            deferred.callback(None)
+
+    # --- what lanes and consumers call ------------------------------------------------------------------------
+
+    def channel(self, listener: Lane | _Consuming | _Once) -> Deferred[Channel]:
+        """Open a channel."""
+        if self._connection is None:
+            failed: Deferred[Channel] = Deferred()
+            failed.errback(ChannelError(0, "the session is over"))
+            return failed
+        return self._connection.channel(listener)
+
+    def confirm(self, tags: list[int]) -> None:
+        """Messages are stored; the owner is told when all bytes that came are read."""
+        self._confirmed += tags
+
+    def refuse(self, tag: int, reason: RefusedError) -> None:
+        """A message is not taken."""
+        self.owner.refused(self, tag, reason)
+
+    def lane_closed(self, lane: Lane, left: list[tuple[int, Message]]) -> None:
+        """The broker closed a lane; what was not to blame goes once more, through gates that look again."""
+        if self._lanes.get(lane.exchange) is lane:
+            del self._lanes[lane.exchange]
+        self._open = {gate for gate in self._open if route(Destination(gate.kind, gate.name))[0] != lane.exchange}
+        if self._connection is not None:
+            self.publish(left)
+
+    def drop(self, consuming: _Consuming) -> None:
+        """A consumer is over."""
+        self._consuming = [other for other in self._consuming if other is not consuming]
+
+    def end(self, reason: LostError | RefusedError) -> None:
+        """Drop the connection for this reason, the first one given."""
+        self._reason = self._reason or reason
+        if self._connection is not None:
+            self._connection.abort()
+
+    def _silent(self) -> None:
+        self.end(LostError(f"{self.url}: no sign of life from the broker"))
+
+    # --- gates ------------------------------------------------------------------------------------------------
+
+    def _lane(self, destination: Destination) -> Lane:
+        exchange, _ = route(destination)
+        lane = self._lanes.get(exchange)
+        if lane is None:
+            lane = self._lanes[exchange] = Lane(self, exchange)
+            self._run(lane.open())
+        return lane
+
+    async def _open_gate(self, gate: _Gate, destination: Destination) -> None:
+        try:
+            if gate.kind is Kind.EXCHANGE:
+                await self._once(lambda channel: channel.check_exchange(gate.name))
+            elif gate.kind is not Kind.TOPIC:
+                await self._queue(gate)
+        except ChannelError as error:
+            waiting = self._waiting.pop(gate)
+            if error.code in FINAL:
+                reason = RefusedError(f"{self.url}: {destination}: the broker says: {error}")
+                for tag, _ in waiting:
+                    self.refuse(tag, reason)
+            elif error.code:
+                self.end(LostError(f"{self.url}: {destination}: the broker says: {error}"))
+            return
+        self._open.add(gate)
+        for tag, message in self._waiting.pop(gate):
+            self._lane(destination).send(tag, message)
+
+    async def _queue(self, gate: _Gate) -> None:
+        """Make sure of a queue; one that is there is taken as it is, whatever its properties."""
+        try:
+            await self._once(lambda channel: channel.declare_queue(gate.name, passive=True))
+        except ChannelError as error:
+            if error.code != NOT_FOUND or gate.kind is Kind.EXISTING:
+                raise
+            await self._once(lambda channel: channel.declare_queue(gate.name, durable=True))
+
+    async def _once(self, ask: Callable[[Channel], Deferred[Any]]) -> None:
+        """Ask something on a channel of its own: the broker answers a no by closing it."""
+        channel = await self.channel(_Once())
+        await ask(channel)
+        channel.close()
+
+    def _run(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        Deferred.fromCoroutine(work).addErrback(self._mistake)
+
+    def _mistake(self, failure: Failure) -> None:
+        """Something nobody thought of: the session ends, so that nothing waits for ever."""
+        _log.failure("session with {url}", failure, url=self.url)
+        self.end(LostError(f"{self.url}: {failure.getErrorMessage()}"))
+
+    # --- consuming --------------------------------------------------------------------------------------------
+
+    async def _subscribe(self, subscription: Subscription, consumer: Consumer) -> None:
+        source = subscription.source
+        consuming = _Consuming(self, consumer)
+        try:
+            if source.kind in (Kind.QUEUE, Kind.EXISTING):
+                await self._queue(_Gate(source.kind, source.name))
+            channel = await self.channel(consuming)
+            queue = source.name
+            if source.kind in (Kind.TOPIC, Kind.EXCHANGE):
+                name = subscription.durable
+                queue = await channel.declare_queue(name or "", durable=bool(name), exclusive=not name)
+                await channel.bind_queue(queue, *route(source))
+            await channel.prefetch(subscription.prefetch)
+            consuming.channel = channel
+            self._consuming.append(consuming)
+            await channel.consume(queue)
+        except ChannelError as error:
+            self.drop(consuming)
+            text = f"{self.url}: {source}: the broker says: {error}"
+            raise (RefusedError(text) if error.code in FINAL else LostError(text)) from None
+        consuming.agreed = True
+
+
+class _Once:
+    """Listens on channels for one question: the answer, or its failure, says everything."""
+
+    def acknowledged(self, tag: int, multiple: bool, stored: bool) -> None:
+        """Nothing is published there."""
+
+    def returned(self, message_id: str, text: str) -> None:
+        """Nothing is published there."""
+
+    def delivered(self, incoming: Incoming) -> None:
+        """Nothing is consumed there."""
+
+    def cancelled(self, text: str) -> None:
+        """Nothing is consumed there."""
+
+    def closed(self, reason: ChannelError) -> None:
+        """The question failed with the same reason."""
+
+
+class _Consuming(_Once):
+    """One consumer on a channel of its own."""
+
+    def __init__(self, session: AmqpSession, consumer: Consumer) -> None:
+        self.channel: Channel | None = None
+        self.agreed = False
+        self._session = session
+        self._consumer = consumer
+        self._outstanding: dict[int, None] = {}  # delivery tags, in order
+        self._received: list[Delivery] = []
+
+    def delivered(self, incoming: Incoming) -> None:
+        self._outstanding[incoming.tag] = None
+        self._received.append(delivery_of(incoming, (self, incoming.tag)))
+
+    def pass_on(self) -> None:
+        """Hand over what came."""
+        received, self._received = self._received, []
+        if received:
+            self._consumer.received(self._session, received)
+
+    def acknowledge(self, tags: list[int]) -> None:
+        """Acknowledge messages, with one frame when they are the oldest ones."""
+        channel = self.channel
+        if channel is None:
+            return  # the broker has ended the consumer, the messages are delivered again
+        tags = [tag for tag in tags if tag in self._outstanding]
+        for tag in tags:
+            del self._outstanding[tag]
+        if not tags:
+            return
+        last = max(tags)
+        if not self._outstanding or next(iter(self._outstanding)) > last:
+            channel.acknowledge(last, True)
+            return
+        for tag in tags:
+            channel.acknowledge(tag, False)
+
+    def cancelled(self, text: str) -> None:
+        channel = self.channel
+        if channel is not None:
+            channel.close()
+        self._over(text)
+
+    def closed(self, reason: ChannelError) -> None:
+        if reason.code:  # otherwise the session is over, and its owner is told
+            self._over(str(reason))
+
+    def _over(self, text: str) -> None:
+        self.pass_on()
+        self.channel = None
+        self._outstanding.clear()
+        self._session.drop(self)
+        if self.agreed:
+            self._consumer.cancelled(self._session, LostError(f"{self._session.url}: the broker says: {text}"))

@@ -1,0 +1,34 @@
+"""What goes wrong with a broker, told apart by what is to be done about it."""
+
+from __future__ import annotations
+
+
+class BrokerError(Exception):
+    """Trouble with a broker; the text says what, where, and what to do."""
+
+
+class LostError(BrokerError):
+    """The session ended or could not be had; whatever was not confirmed has to be sent again."""
+
+
+class LoginError(LostError):
+    """The broker does not let us in. It is tried again like any other failure, for that may be mended there."""
+
+
+class RefusedError(BrokerError):
+    """The broker refuses a message, a destination or a subscription; the same again would be refused again.
+
+    `everything`: whatever else goes to the same destination would be refused as well.
+    """
+
+    def __init__(self, reason: str, *, everything: bool = True) -> None:
+        super().__init__(reason)
+        self.everything = everything
+
+
+class ExpiredError(BrokerError):
+    """The message was not confirmed before the time that it was good for."""
+
+
+class FullError(BrokerError):
+    """As many messages wait as may; the caller keeps this one and comes again."""

@@ -1,0 +1,97 @@
+"""Messages in, over whatever session there is: subscribes again after each that ended, and when the broker ends it.
+
+What is not acknowledged over the session that brought it comes again; the acknowledgement is the consumer's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lb.broker.errors import BrokerError, LostError, RefusedError
+from lb.broker.link import Link
+from lb.broker.message import Delivery
+from lb.broker.session import Consumer, Session, Subscription
+
+#: Seconds before a subscription that the broker refused or ended is tried again.
+RETRY: Final = 5.0
+
+_log = Logger()
+
+
+class Subscriber:
+    """Keeps a subscription on a link. `trouble` says why there is none just now."""
+
+    def __init__(
+        self, link: Link, subscription: Subscription, consumer: Consumer, clock: IReactorTime, *, retry: float = RETRY
+    ) -> None:
+        self.trouble: BrokerError | None = None
+        self._link = link
+        self._subscription = subscription
+        self._consumer = consumer
+        self._clock = clock
+        self._retry = retry
+        self._session: Session | None = None
+        self._again: IDelayedCall | None = None
+        link.use(self)
+
+    # --- user of the link -------------------------------------------------------------------------------------
+
+    def begun(self, session: Session) -> None:
+        self._session = session
+        self._subscribe()
+
+    def confirmed(self, session: Session, tags: list[int]) -> None:
+        """Not of ours."""
+
+    def refused(self, session: Session, tag: int, reason: RefusedError) -> None:
+        """Not of ours."""
+
+    def ended(self, session: Session, reason: LostError | RefusedError) -> None:
+        self._session = None
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
+    # --- consumer ---------------------------------------------------------------------------------------------
+
+    def received(self, session: Session, deliveries: list[Delivery]) -> None:
+        self._consumer.received(session, deliveries)
+
+    def cancelled(self, session: Session, reason: BrokerError) -> None:
+        self._consumer.cancelled(session, reason)
+        self._failed(reason)
+
+    # ----------------------------------------------------------------------------------------------------------
+
+    def _subscribe(self) -> None:
+        self._again = None
+        session = self._session
+        if session is None:
+            return
+        session.subscribe(self._subscription, self).addCallbacks(
+            lambda _: self._agreed(), lambda failure: self._refused(session, failure)
+        )
+
+    def _agreed(self) -> None:
+        self.trouble = None
+
+    def _refused(self, session: Session, failure: Failure) -> None:
+        failure.trap(BrokerError)
+        if session is self._session:
+            assert isinstance(failure.value, BrokerError)
+            self._failed(failure.value)
+
+    def _failed(self, reason: BrokerError) -> None:
+        self.trouble = reason
+        _log.warn(
+            "broker {name}: no messages from {source}: {reason}",
+            name=self._link.broker,
+            source=str(self._subscription.source),
+            reason=str(reason),
+        )
+        if self._session is not None and self._again is None:
+            self._again = self._clock.callLater(self._retry, self._subscribe)

@@ -1,0 +1,1 @@
+"""Sessions with real brokers, and what keeps them up."""
