@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from cryptography import x509
@@ -22,6 +24,9 @@ from tests.server.test_vectors import followed_cases, same_reply, takes_grey_job
 from tests.state.compare import as_object, differences
 from tests.state.replay import CATEGORIES, Case
 
+_CONNECTIONS = 8
+#: Certificates of the users in the recordings.
+_NAMES = {"owner": "user", "other": "other"}
 _RECORDED = "https://localhost:9000/"
 
 
@@ -40,37 +45,44 @@ class Peer:
 
 
 class RunningServers(SynchronousTestCase):
-    """A server, and one that takes grey jobs; all cases one after another under fresh ids."""
+    """A server, and one that takes grey jobs; all cases in no order, over many connections at once, under fresh ids."""
 
     def setUp(self) -> None:
-        self.ports = {}
-        self.peers: dict[bool, dict[str, Peer]] = {}
+        self.ports: dict[bool, int] = {}
+        self.states: dict[bool, Path] = {}
         for grey_jobs in (False, True):
-            state = Path(self.mktemp()).absolute()
+            self.states[grey_jobs] = state = Path(self.mktemp()).absolute()
             self.ports[grey_jobs] = port = free_port()
             server = Daemon("lb", state, "--port", str(port), *(["--grey-jobs"] if grey_jobs else []))
             self.addCleanup(server.kill)
             server.start()
             pki.issue(state / "pki", "other")
-            self.peers[grey_jobs] = {
-                who: Peer(port, state / "pki", name) for who, name in (("owner", "user"), ("other", "other"))
-            }
-            for peer in self.peers[grey_jobs].values():
-                self.addCleanup(peer.close)
 
     def test_all_families(self) -> None:
         """Replies and states as the C server gave them."""
-        wrong, played = [], 0
-        for category in CATEGORIES:
-            for case in followed_cases(category):
-                played += 1
-                wrong += self._play(case)
+        played = [case for category in CATEGORIES for case in followed_cases(category)]
+        self.assertGreater(len(played), 500)
+        Random(5).shuffle(played)
+        parts = [played[number::_CONNECTIONS] for number in range(_CONNECTIONS)]
+        with ThreadPoolExecutor(_CONNECTIONS) as threads:
+            wrong = [line for lines in threads.map(self._play_all, parts) for line in lines]
         self.assertEqual("\n".join(wrong), "")
-        self.assertGreater(played, 500)
 
-    def _play(self, case: Case) -> list[str]:
+    def _play_all(self, played: list[Case]) -> list[str]:
+        """Over connections of their own."""
+        peers = {
+            grey_jobs: {who: Peer(port, self.states[grey_jobs] / "pki", name) for who, name in _NAMES.items()}
+            for grey_jobs, port in self.ports.items()
+        }
+        try:
+            return [line for case in played for line in self._play(case, peers[takes_grey_jobs(case)])]
+        finally:
+            for each in peers.values():
+                for peer in each.values():
+                    peer.close()
+
+    def _play(self, case: Case, peers: dict[str, Peer]) -> list[str]:
         grey_jobs = takes_grey_jobs(case)
-        peers = self.peers[grey_jobs]
         forth = {_RECORDED: f"https://localhost:{self.ports[grey_jobs]}/"}
         forth |= _fresh_uniques(case, self.ports[grey_jobs])
         forth |= {str(PEERS[who].name): peer.name for who, peer in peers.items()}

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lb.model.catalogue import Priority
 from lb.model.errors import LBError, ParseError
 from lb.server.recomputation import Recomputation
+from lb.state.job import encode
 from lb.wire import ulm
 from lb.wire.il import Major, Reply
 from tests.server.fixture import PEERS, Server, events_json
@@ -151,3 +152,30 @@ class RecordedCases(SynchronousTestCase):
         """CREAM, PBS and Condor jobs, file transfers and their collections, virtual machines."""
         for category, at_least in (("cream", 35), ("pbs", 35), ("condor", 27), ("transfer", 33), ("vm", 31)):
             self._play_all(category, at_least)
+
+
+class Repeated(SynchronousTestCase):
+    """P3: what comes again changes nothing."""
+
+    def _states(self, category: str, times: int) -> list[bytes]:
+        """Stored forms of all jobs of a category, each of whose lines came in `times` batches of `times`."""
+        states = []
+        for grey_jobs in (False, True):
+            directory = Path(self.mktemp())
+            directory.mkdir()
+            server = Server(directory, grey_jobs=grey_jobs)
+            self.addCleanup(server.close)
+            for case in followed_cases(category):
+                if takes_grey_jobs(case) is grey_jobs:
+                    for step in case["steps"]:
+                        for _ in range(times if "send" in step else 0):
+                            server.send_all([step["send"]] * times, PEERS[step.get("as", "owner")])
+            uniques = [unique for _, unique in server.writer.after(0, 100_000)]
+            jobs = server.writer.load(uniques)
+            states += [encode(jobs[unique].state) for unique in uniques]
+        return states
+
+    def test_duplicates(self) -> None:
+        """Lines that come twice in one batch and twice in the next leave the states of lines that came once."""
+        for category in ("collection", "registration", "transfer"):
+            self.assertEqual(self._states(category, 2), self._states(category, 1))
