@@ -33,6 +33,8 @@ from lb.wire.notification import Notification
 
 #: Bytes of lines that may wait to be taken before their senders are paused; each may add what it sent at once.
 INBOX_BYTES: Final = 16 * MEBIBYTE
+#: Acknowledged notifications that are known again; more than the window of any sender.
+_REMEMBERED: Final = 4_096
 #: Seconds that senders get to close their side when we close ours.
 _GOODBYE: Final = 1.0
 
@@ -45,17 +47,43 @@ _UNREADABLE: Final = il.Reply(il.Major.PROTO, 0, "notification cannot be read")
 class Received:
     """A notification in its consumer's hands."""
 
-    __slots__ = ("_slot", "notification", "notifid", "status")
+    __slots__ = ("_recent", "_slot", "notification", "notifid", "status")
 
-    def __init__(self, slot: Slot, identity: JobId, found: Notification, status: JobStatus) -> None:
+    def __init__(self, slot: Slot, identity: JobId, found: Notification, status: JobStatus, recent: _Recent) -> None:
         self.notifid = identity
         self.notification = found
         self.status = status
         self._slot = slot
+        self._recent = recent
 
     def acknowledge(self) -> None:
         """Tell the sender that it need not come again; done by the receiver when the next one is asked for."""
+        self._recent.add(self.notification, self._slot.connection)
         self._slot.answer(il.OK)
+
+
+class _Recent:
+    """What was acknowledged lately: by another connection it comes again, if its sender was gone before it knew.
+
+    Without this a consumer that needs longer than its sender waits would get one notification for ever.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, SenderConnection] = {}
+
+    def add(self, found: Notification, connection: SenderConnection) -> None:
+        self._known[self._key(found)] = connection
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+
+    def again(self, found: Notification, connection: SenderConnection) -> bool:
+        """Whether it is one of those. The same by the same connection is another one that says the same."""
+        return self._known.get(self._key(found), connection) is not connection
+
+    @staticmethod
+    def _key(found: Notification) -> int:
+        # Destination and expiry may have changed in between.
+        return hash((found.notifid, found.timestamp, found.jobstat))
 
 
 class _Waiting:
@@ -102,6 +130,7 @@ class Receiver:
         self._inbox_limit = inbox_bytes
         self._paused: list[Callable[[], None]] = []
         self._handed: Received | None = None
+        self._recent = _Recent()
         self._waiter: Deferred[None] | None = None
         self._closed = False
         self._failure: LBError | None = None
@@ -255,13 +284,16 @@ class Receiver:
         waiting = self._inbox.popleft()
         self._inbox_bytes -= waiting.size
         self._read_on()
+        if self._recent.again(waiting.found, waiting.slot.connection):
+            waiting.slot.answer(il.OK)
+            return None
         try:
             status = waiting.found.status()
         except LBError as error:
             self.log.warn("state in notification {id} unreadable: {error}", id=str(waiting.identity), error=error)
             waiting.slot.answer(_UNREADABLE)
             return None
-        return Received(waiting.slot, waiting.identity, waiting.found, status)
+        return Received(waiting.slot, waiting.identity, waiting.found, status, self._recent)
 
     def _read_on(self) -> None:
         if self._paused and self._inbox_bytes <= self._inbox_limit // 2:

@@ -166,6 +166,31 @@ class ReceiverTests(TestCase):
         await receiver.close()
         self.assertEqual([await kept, await again], [il.OK, il.OK])
 
+    async def test_slow_consumer(self) -> None:
+        """What was acknowledged when its sender had given up is known again: a slow consumer goes on (P3)."""
+        receiver = self.receiver(known=[ID])
+        impatient = self.sender(receiver)
+        lost = [impatient.deliver(line(number)) for number in (1, 2)]
+        self.assertEqual((await self.take(receiver)).status.reason, "1")
+        await impatient.close()
+        for each in lost:
+            self.assertEqual((await self.failure(each)).code, errno.ENOTCONN)
+        await until(lambda: receiver.waiting == 0)
+        sender = self.sender(receiver)
+        again = [sender.deliver(line(number)) for number in (1, 2, 2)]
+        self.assertEqual((await self.take(receiver)).status.reason, "2")
+        self.assertEqual(await again[0], il.OK)
+        # The same twice by one connection are two that say the same.
+        self.assertEqual((await self.take(receiver)).status.reason, "2")
+        await receiver.close()
+        self.assertEqual([await each for each in again[1:]], [il.OK] * 2)
+
+    async def failure(self, waiting: Deferred[Any]) -> LBError:
+        """What it fails with."""
+        with self.assertRaises(LBError) as caught:
+            await waiting
+        return caught.exception
+
     async def test_strangers(self) -> None:
         """Who is not the server of an id is refused for good, whatever certificate it has (P7)."""
         receiver = self.receiver()
@@ -239,7 +264,11 @@ class ReceiverTests(TestCase):
         """The bound holds for all senders together, and all go on when there is room."""
         receiver = self.receiver(known=[ID], inbox_bytes=50_000)
         senders = [self.sender(receiver) for _ in range(4)]
-        replies = [sender.deliver(line(number, padding=20_000)) for number in range(8) for sender in senders]
+        replies = [
+            sender.deliver(line(10 * number + which, padding=20_000))
+            for number in range(8)
+            for which, sender in enumerate(senders)
+        ]
         await until(lambda: receiver.waiting_bytes >= 50_000)
         for _ in replies:
             await self.take(receiver)
