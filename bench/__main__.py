@@ -10,7 +10,7 @@ import tempfile
 from statistics import median
 from time import perf_counter
 
-from bench import alone, asking, storing, whole_way
+from bench import alone, asking, collection, storing, whole_way
 from bench.frame import HEADING, Row, line
 from bench.site import site
 
@@ -22,6 +22,8 @@ ROWS: tuple[Row, ...] = (
     storing.REGISTRATIONS,
     asking.STATUS_QUERIES,
     storing.GREAT_EVENT,
+    collection.SUBJOBS,
+    collection.UNRELATED,
     alone.FOLDING,
     alone.READING,
 )
