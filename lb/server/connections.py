@@ -36,6 +36,12 @@ class Connections:
         self._now = now
         self._user = user
 
+    @staticmethod
+    def check(event: Event) -> None:
+        """Raises EINVAL for an event that names no job to be connected with; to be called before its step."""
+        if event.type in (CONNECT, DISCONNECT):
+            parse_cached(event.text("dest_jobid") or "")
+
     def follow(self, job: StoredJob, before: int, event: Event) -> None:
         """After a step of `job`, which was in state `before`."""
         if event.type is CONNECT or event.type is DISCONNECT:
@@ -47,9 +53,7 @@ class Connections:
             self._batch.connections.append(ConnectionChange(job.key, str(job.jobid), Link.INACTIVE))
 
     def _change(self, job: StoredJob, event: Event) -> None:
-        other = event.text("dest_jobid")
-        if other is None:
-            return
+        other = str(parse_cached(event.text("dest_jobid") or ""))
         if event.type is CONNECT:
             # A registration's number of a type is one above the status's.
             change = ConnectionChange(job.key, other, Link.ACTIVE, event.number("jobtype") - 1)
@@ -58,8 +62,8 @@ class Connections:
         self._batch.connections.append(change)
 
     def _mirror(self, job: StoredJob, event: Event) -> None:
-        named = event.text("dest_jobid")
-        other = self._batch.find(parse_cached(named)) if named is not None else None
+        named = parse_cached(event.text("dest_jobid") or "")
+        other = self._batch.find(named)
         if other is None:
             self.log.info("{job} is connected to {other}, which is not known here", job=job.jobid, other=named)
             return

@@ -198,6 +198,7 @@ class Ingest:
         rules.check_author(event, job, peer, policy)
         if duplicate or batch.has(job, entry.digest):
             return
+        connections.check(event)
         subjobs = self._subjobs(event)
         acl = job.acl if known is not None else self._first_readers(event)
         if event.type is rules.CHANGE_ACL:

@@ -65,6 +65,14 @@ class Connected(SynchronousTestCase):
             self.assertIn(other, [each.other for each in self._connections(JOB)])
         self.assertEqual(self._connections(MACHINE), [])
 
+    def test_no_id(self) -> None:
+        """What is no job id connects nothing, and is refused."""
+        before = self.server.status(JOB, "history").history
+        self.assertNotEqual(self.server.send_all([connect(2, to="nowhere"), connect(3)]), [il.OK] * 2)
+        self.assertEqual([each.other for each in self._connections(JOB)], [MACHINE])
+        self.assertNotIn("nowhere", self.server.status(JOB, "history").history or "")
+        self.assertNotEqual(self.server.status(JOB, "history").history, before)
+
     def test_s31(self) -> None:
         """S31: the event for the other side carries no code, and what comes after it is no earlier for it."""
         self.server.send(connect(2))

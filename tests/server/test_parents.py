@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model import jobid
 from lb.model.status import STATE_NAMES, State
+from lb.server.recomputation import Recomputation
 from lb.state.job import encode
 from lb.wire import il
 from tests.server.fixture import OWNER, Server
@@ -109,6 +110,8 @@ class Families(SynchronousTestCase):
             counted[name if name in counted else "Unknown"] += 1
         self.assertEqual(self._histogram(server=server), {name: count for name, count in counted.items() if count})
         self.assertEqual(sorted(server.status(JOB, "children").children or ()), sorted(children))
+        # What was stored on the way is what the events say, to the last hidden field.
+        self.assertEqual(Recomputation(server.writer, server.ingest)().differing, [])
 
     def test_s5(self) -> None:
         """S5: a subjob whose parent is not known here lives on; the parent counts it when it comes."""
