@@ -44,6 +44,13 @@ class NotifyDeliveryLimits:
     first_pause: float = bound(
         "notif-first-pause", 1.0, Unit.SECONDS, "pause after a first failure; it doubles", least=0.01
     )
+    refusals: int = bound(
+        "notif-max-refusals",
+        5,
+        Unit.COUNT,
+        "refusals for now of one notification after which it is given up if the receiver accepts others",
+        zero="however many",
+    )
     longest_pause: float = bound("notif-longest-pause", 60.0, Unit.SECONDS, "longest pause after failures", least=0.01)
     receipt_delay: float = bound(
         "notif-receipt-delay",

@@ -121,13 +121,15 @@ class Notifier(Service):
         if place is not None and place != _place(registration):
             self._received[number] = self._leave(number)
             place = None
-        if place is None:
-            self.wake([number])
-        else:
-            destination = self._destinations[place]
-            destination.queue.ready(number)
+        if place is not None:
             # Whoever asks for notifications is there now.
-            destination.deliverer.hasten()
+            self._destinations[place].deliverer.hasten()
+        self._look(number)
+
+    def _look(self, number: int) -> None:
+        """Wake a registration if anything waits for it: nobody is connected to for nothing."""
+        asked = self._reading.call(self._reader.notices, number, self._received.get(number, 0), 1, 1)
+        asked.addCallbacks(lambda found: self.wake([number] if found else ()), self._unread)
 
     def remove(self, number: int) -> None:
         """A registration is gone."""

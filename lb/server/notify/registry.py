@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
+from typing import Protocol as Interface
 
 from twisted.logger import Logger
 
@@ -31,6 +32,16 @@ _GRACE: Final = 3_600
 Receipt = tuple[int, int]
 
 
+class Follower(Interface):
+    """Who is told, in the writing thread, what came of a transaction; by the numbers of registrations."""
+
+    def wake(self, numbers: Collection[int]) -> None:
+        """There is something new for these."""
+
+    def gone(self, numbers: Collection[int]) -> None:
+        """These were dropped."""
+
+
 class Registry:
     """Registrations by number and by unique part, in a `Matcher`."""
 
@@ -42,16 +53,16 @@ class Registry:
         policy: Callable[[], Policy],
         now: Callable[[], float],
         salt: str,
-        wake: Callable[[Collection[int]], None],
+        follower: Follower,
         limits: NotifyLimits = NotifyLimits(),  # noqa: B008  # immutable
     ) -> None:
-        """`now`: seconds since the epoch. `wake` is told the registrations for which something new was stored."""
+        """`now`: seconds since the epoch."""
         self._writer = writer
         self._outbox = writer.outbox
         self._policy = policy
         self._now = now
         self._salt = salt
-        self._wake = wake
+        self._follower = follower
         self._limits = limits
         self._matcher = Matcher(policy(), self._load())
         self._numbers = {one.id.notification: one.number for one in self._matcher}
@@ -108,6 +119,7 @@ class Registry:
             self.matcher.remove(registration.number)
             self._queued.pop(registration.number, None)
             self._missing.discard(registration.number)
+        self._follower.gone(numbers)
 
     # What waits for them
 
@@ -147,7 +159,7 @@ class Registry:
                     destination=registration and registration.destination,
                 )
         if woken:
-            self._wake(woken)
+            self._follower.wake(woken)
 
     def tell(self, number: int, uniques: Collection[str]) -> None:
         """Tell a registration the present states of jobs, as far as its owner may read them, in this order."""

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from lb.model.errors import LBError, forbidden, invalid, missing
+from lb.model.errors import forbidden, invalid, missing
 from lb.model.query import Attribute, Group
 from lb.model.subject import normalise, same_person
 from lb.security.identity import Identity
@@ -28,15 +28,6 @@ class Outcome(NamedTuple):
     validity: int | None
     number: int
     registration: Registration | None
-
-
-class ExpiredError(LBError):
-    """A registration that came to its end; it has been dropped."""
-
-    def __init__(self, number: int) -> None:
-        reason = invalid("Notification expired.")
-        super().__init__(reason.code, reason.description)
-        self.number = number
 
 
 class Requests:
@@ -126,7 +117,7 @@ class Requests:
     def _valid(self, registration: Registration) -> Registration:
         if registration.valid < self._now():
             self._registry.drop([registration])
-            raise ExpiredError(registration.number)
+            raise invalid("Notification expired.")
         return registration
 
     def _check_owners(self, peer: Identity, name: str, groups: tuple[Group, ...]) -> None:

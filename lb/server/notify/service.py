@@ -1,0 +1,133 @@
+"""Notifications as a service: composes registry, requests, notifier and deliveries; decides nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lb.model.query import Query
+from lb.model.status import JobStatus
+from lb.security.identity import Identity
+from lb.security.policy import Policy
+from lb.server.notify.address import SOCKET
+from lb.server.notify.announcement import Announcement
+from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
+from lb.server.notify.notifier import Deliverer, Kind, Notifier
+from lb.server.notify.queue import OutboxQueue
+from lb.server.notify.registration import Registration
+from lb.server.notify.registry import Registry
+from lb.server.notify.requests import Requests
+from lb.server.notify.socketline import SocketLines
+from lb.server.notify.subscriptions import Subscriptions
+from lb.service.delivery import Delivery
+from lb.service.worker import Worker
+from lb.store.interface import OutboxReader, Writer
+
+#: Seconds between looks at what expired; and while there is much to delete.
+_SWEEP: Final = 60.0
+_SWEEP_ON: Final = 0.25
+
+
+class Notifications(Service):
+    """All that the server does about notifications. `subscriptions` is what ports ask."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        writer: Writer,
+        writing: Worker,
+        reader: OutboxReader,
+        policy: Callable[[], Policy],
+        find: Callable[[Identity, Query], Awaitable[Sequence[JobStatus]]],
+        receiver: Callable[[str, str], IStreamClientEndpoint],
+        random: Callable[[], float],
+        *,
+        host: str,
+        salt: str,
+        limits: NotifyLimits,
+        delivery: NotifyDeliveryLimits,
+    ) -> None:
+        """`receiver(destination, owner)` says how a listening socket is reached; `host` is this server's name."""
+        self._reactor = reactor
+        self._writing = writing
+        self._reader = reader
+        self._salt = salt
+        self._registry = Registry(writer, policy, reactor.seconds, salt, self, limits)
+        self._reading = Worker(reactor, "lb-notifier")
+
+        def deliver(queue: OutboxQueue, registration: Registration) -> Deliverer:
+            endpoint = partial(receiver, registration.destination, registration.owner)
+            return Delivery(queue, endpoint, reactor, random, delivery)
+
+        kinds = {SOCKET: Kind(SocketLines(host), deliver)}
+        self._notifier = Notifier(
+            self._registry.all(),
+            reader,
+            self._reading,
+            lambda receipts: writing.call(self._registry.received, receipts),
+            kinds,
+            reactor,
+            delivery.receipt_delay,
+        )
+        requests = Requests(self._registry, policy, reactor.seconds, limits)
+        self.subscriptions = Subscriptions(writing, self._registry, requests, self._notifier, kinds, find, policy)
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = reactor
+
+    def announcement(self) -> Announcement:
+        """Begin what a batch of events has to tell; in the writing thread."""
+        return Announcement(self._registry, self._reactor.seconds(), self._salt)
+
+    # Told by the registry, in the writing thread.
+
+    def wake(self, numbers: Collection[int]) -> None:
+        self._reactor.callFromThread(self._notifier.wake, numbers)
+
+    def gone(self, numbers: Collection[int]) -> None:
+        self._reactor.callFromThread(self._remove, numbers)
+
+    def _remove(self, numbers: Collection[int]) -> None:
+        for number in numbers:
+            self._notifier.remove(number)
+        # What waited for them is to be deleted.
+        self._sweeping.interval = _SWEEP_ON
+        if self._sweeping.running:
+            self._sweeping.reset()
+
+    # The service.
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._notifier.startService()
+        self._sweeping.start(_SWEEP_ON, now=False)
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop sending; what is not received stays in the store."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._sweeping.stop()
+        return self._notifier.stopService().addBoth(self._close)
+
+    def _close(self, result: object) -> object:
+        self._reading.stop()
+        self._reader.close()
+        return result
+
+    def _sweep(self) -> Deferred[None]:
+        return self._writing.call(self._registry.sweep).addCallbacks(self._swept, self._not_swept)
+
+    def _swept(self, more: bool) -> None:
+        self._sweeping.interval = _SWEEP_ON if more else _SWEEP
+
+    def _not_swept(self, failure: Failure) -> None:
+        self._sweeping.interval = _SWEEP
+        self.log.warn("registrations cannot be tidied up now: {error}", error=failure.getErrorMessage())
