@@ -230,11 +230,11 @@ class StompSession(Protocol):
             if timer is not None:
                 timer.stop()
         ended = self._reason or LostError(f"{self.url}: {reason.getErrorMessage()}")
+        stood, self._standing = self._standing, False
         waiting, self._waiting = self._waiting, {}
         for subscribed in waiting.values():
             subscribed.agreed.errback(ended)
-        if self._standing:
-            self._standing = False
+        if stood:
             self._owner.ended(self, ended)
         elif not self.opened.called:
             self.opened.errback(ended if isinstance(ended, LostError) else LoginError(str(ended)))

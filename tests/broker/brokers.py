@@ -15,6 +15,7 @@ from twisted.trial.unittest import TestCase
 from lb.broker.destination import Destination, read_destination
 from lb.broker.dial import SessionOpener
 from lb.broker.errors import BrokerError, LostError, RefusedError
+from lb.broker.link import Link
 from lb.broker.message import Delivery, Message
 from lb.broker.session import Session, Subscription
 from lb.broker.url import BrokerURL, read_url
@@ -173,6 +174,13 @@ class BrokerTestCase(TestCase):
         session = await SessionOpener(clock, None).open(url, owner or Owner())
         self.addCleanup(session.close)
         return session
+
+    def link(self, *urls: BrokerURL) -> Link:
+        """A link that runs."""
+        link = Link("test", urls, SessionOpener(clock, None), clock, delay=lambda rounds: 0.1 + 0.1 * rounds)
+        link.startService()
+        self.addCleanup(link.stopService)
+        return link
 
     async def consuming(self, session: Session, source: Destination, **options: Any) -> Consumer:
         """A consumer that the broker has agreed to."""

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.threads import deferToThread
+
+from lb.broker.destination import read_destination
 from lb.broker.dial import SessionOpener
-from lb.broker.errors import LoginError, LostError
+from lb.broker.errors import LoginError, LostError, RefusedError
+from lb.broker.publisher import Publisher
+from lb.broker.session import Session, Subscription
+from lb.broker.url import BrokerURL
 from tests.broker.brokers import (
     ACTIVE,
+    ACTIVE_TLS,
     PIKA,
+    PIKA_TLS,
     RABBIT_STOMP,
     TXAMQP,
+    TXAMQP_TLS,
     WAYS,
     BrokerTestCase,
+    Consumer,
     Owner,
     Way,
     clock,
@@ -20,6 +32,7 @@ from tests.broker.brokers import (
     message,
     queue,
     topic,
+    unique,
 )
 
 #: Bodies that some layer may take for something else.
@@ -149,12 +162,154 @@ class RefusalTests(BrokerTestCase):
         self.assertNotIn("secret", str(error))
 
     async def each_nobody_there(self, way: Way) -> None:
-        """A port where nobody listens, and one where somebody listens who says nothing."""
-        url = way.url()
-        closed = type(url)(url.scheme, url.host, 1)
-        error = await self.assertFailure(self.open(closed), LostError)
+        """A port where nobody listens is a LostError that says so."""
+        error = await self.assertFailure(self.open(replace(way.url(), port=1)), LostError)
         self.assertIn("nobody listens", str(error))
 
-    def open(self, url: object) -> object:
+    async def each_refused(self, way: Way) -> None:
+        """Of messages published at once, those for a bad destination fail with the reason; the others arrive."""
+        link = self.link(way.url())
+        publisher = Publisher(link, clock)
+        good = queue()
+        bad = read_destination("/queue/refused.a" if way is ACTIVE else "/exchange/missing/a")
+        sent = [message(bad if number % 5 == 2 else good, b"%d" % number) for number in range(20)]
+        outcomes = await DeferredList([publisher.publish(each) for each in sent], consumeErrors=True)
+        for each, (success, failure) in zip(sent, outcomes, strict=True):
+            self.assertEqual(success, each.destination is good)
+            if not success:
+                failure.trap(RefusedError)
+                self.assertIn("refused.a" if way is ACTIVE else "missing", failure.getErrorMessage())
+        consumer = await self.consuming(await self.session(way.url()), good)
+        expected = [each.body for each in sent if each.destination is good]
+        await consumer.until(lambda: len(dict.fromkeys(consumer.bodies)) == len(expected))
+        self.assertEqual(list(dict.fromkeys(consumer.bodies)), expected)
+
+    def open(self, url: BrokerURL) -> Deferred[Session]:
         """The opening of a session that is to fail."""
-        return SessionOpener(clock, None).open(url, Owner())  # type: ignore[arg-type]
+        return SessionOpener(clock, None).open(url, Owner())
+
+
+@for_ways(RABBIT_STOMP, PIKA, TXAMQP)
+class RabbitTests(BrokerTestCase):
+    """What RabbitMQ can do and ActiveMQ cannot, or not in this way."""
+
+    async def each_forbidden(self, way: Way) -> None:
+        """Who may not write gets a RefusedError that names the destination."""
+        link = self.link(way.url(login="reader:reader@"))
+        error = await self.assertFailure(Publisher(link, clock).publish(message(topic())), RefusedError)
+        self.assertIn("/topic/", str(error) + "/topic/" * (way is RABBIT_STOMP))
+        self.assertIn("refused", str(error))
+
+    async def each_subscription_refused(self, way: Way) -> None:
+        """A subscription to what is not there fails with a RefusedError."""
+        session = await self.session(way.url())
+        source = read_destination("/amq/queue/lb.test.missing")
+        error = await self.assertFailure(session.subscribe(Subscription(source), Consumer()), RefusedError)
+        self.assertIn("lb.test.missing", str(error))
+
+    async def each_cancelled(self, way: Way) -> None:
+        """When its queue is deleted, the consumer is told and the session goes on."""
+        owner = Owner()
+        session = await self.session(way.url(), owner)
+        source, other = queue(), queue()
+        consumer = await self.consuming(session, source)
+        await deferToThread(way.broker.control, "delete_queue", source.name)
+        await consumer.until(lambda: consumer.cancellations)
+        session.publish([(1, message(other))])
+        await owner.until(lambda: owner.confirmations == [1])
+        self.assertEqual(owner.endings, [])
+
+    async def each_exchange(self, way: Way) -> None:
+        """An exchange and a routing key are a destination, to publish to and to consume from."""
+        owner = Owner()
+        session = await self.session(way.url(), owner)
+        source = read_destination(f"/exchange/amq.direct/{unique('key')}")
+        consumer = await self.consuming(session, source)
+        session.publish([(1, message(source, b"hello"))])
+        await consumer.until(lambda: consumer.bodies == [b"hello"])
+        await owner.until(lambda: owner.confirmations == [1])
+
+
+@for_ways(PIKA, TXAMQP)
+class MandatoryTests(BrokerTestCase):
+    """AMQP tells what no queue would have kept."""
+
+    async def each_unroutable(self, way: Way) -> None:
+        """A message that no queue gets is refused, its neighbours on the same exchange are stored."""
+        owner = Owner()
+        session = await self.session(way.url(), owner)
+        key = unique("key")
+        bound = read_destination(f"/exchange/amq.direct/{key}")
+        nowhere = read_destination(f"/exchange/amq.direct/{key}.nowhere")
+        consumer = await self.consuming(session, bound)
+        sent = [(n, message(nowhere if n % 3 == 1 else bound, b"%d" % n, persistent=n % 2 == 0)) for n in range(12)]
+        session.publish(sent)
+        await owner.until(lambda: len(owner.confirmations) + len(owner.refusals) == 12)
+        self.assertEqual(sorted(owner.refusals), [1, 4, 7, 10])
+        self.assertIn("nobody gets it", str(owner.refusals[1]))
+        self.assertFalse(owner.refusals[1].everything)
+        await consumer.until(lambda: len(consumer.bodies) == 8)
+
+    async def each_limits(self, way: Way) -> None:
+        """What AMQP has no room for is refused before it is sent, and nothing else suffers."""
+        owner = Owner()
+        session = await self.session(way.url(), owner)
+        source = queue()
+        bad = [
+            message(source, id="i" * 256),
+            message(source, correlation_id="c" * 256),
+            message(source, headers={"h" * 256: ""}),
+            message(source, headers={"h": "\udcff"}),
+        ]
+        session.publish([*enumerate(bad), (9, message(source, headers={"h": "v" * 10_000}))])
+        await owner.until(lambda: owner.confirmations)
+        self.assertEqual(owner.confirmations, [9])
+        self.assertEqual(sorted(owner.refusals), [0, 1, 2, 3])
+
+
+@for_ways(ACTIVE, ACTIVE_TLS, PIKA, PIKA_TLS, TXAMQP, TXAMQP_TLS)
+class VouchedTests(BrokerTestCase):
+    """P7: the sender is who the broker says it is."""
+
+    async def each_forged(self, way: Way) -> None:
+        """Headers that a sender makes up change nothing about whom the broker vouches for."""
+        session = await self.session(way.url(options="&vouched=JMSXUserID"))
+        source = queue()
+        forged = dict.fromkeys(("JMSXUserID", "user-id", "user_id", "userid"), "root")
+        session.publish([(1, message(source, headers=forged))])
+        consumer = await self.consuming(session, source)
+        await consumer.until(lambda: consumer.deliveries)
+        self.assertEqual(consumer.deliveries[0].user, way.user)
+
+
+@for_ways(RABBIT_STOMP, ACTIVE)
+class UnvouchedTests(BrokerTestCase):
+    """P7: who is not vouched for is nobody."""
+
+    async def each_default(self, way: Way) -> None:
+        """Over STOMP nobody is believed unless the URL names the header that the broker sets."""
+        session = await self.session(way.url())
+        source = queue()
+        session.publish([(1, message(source, headers={"JMSXUserID": "root"}))])
+        consumer = await self.consuming(session, source)
+        await consumer.until(lambda: consumer.deliveries)
+        self.assertIsNone(consumer.deliveries[0].user)
+
+
+@for_ways(RABBIT_STOMP, ACTIVE, PIKA, TXAMQP)
+class DurableTests(BrokerTestCase):
+    """Topics that remember."""
+
+    async def each_durable(self, way: Way) -> None:
+        """A durable subscription gets what was published while nobody was there (P2)."""
+        url = way.url(options=f"&client-id={unique('client')}")
+        source, name = topic(), unique("durable")
+        session = await self.session(url)
+        await self.consuming(session, source, durable=name)
+        await session.close()
+        owner = Owner()
+        other = await self.session(way.url(), owner)
+        other.publish([(1, message(source, b"meanwhile"))])
+        await owner.until(lambda: owner.confirmations == [1])
+        consumer = await self.consuming(await self.session(url), source, durable=name)
+        await consumer.until(lambda: consumer.bodies == [b"meanwhile"])

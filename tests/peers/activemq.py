@@ -20,8 +20,10 @@ CONFIGURATION = """\
     <plugins>
       <jaasDualAuthenticationPlugin configuration="passwords" sslConfiguration="certificates"/>
       <authorizationPlugin><map><authorizationMap><authorizationEntries>
-        <authorizationEntry queue="&gt;" read="users" write="users" admin="users"/>
-        <authorizationEntry topic="&gt;" read="users" write="users" admin="users"/>
+        <authorizationEntry queue="lb.&gt;" read="users" write="users" admin="users"/>
+        <authorizationEntry topic="lb.&gt;" read="users" write="users" admin="users"/>
+        <authorizationEntry topic="grid.&gt;" read="users" write="users" admin="users"/>
+        <authorizationEntry topic="ActiveMQ.Advisory.&gt;" read="users" write="users" admin="users"/>
         <authorizationEntry queue="refused.&gt;" read="users" write="nobody" admin="users"/>
         <authorizationEntry topic="refused.&gt;" read="users" write="nobody" admin="users"/>
       </authorizationEntries></authorizationMap></map></authorizationPlugin>
@@ -68,7 +70,10 @@ JAVA = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 class ActiveMQ:
-    """A running broker; the TLS port is None without certificates."""
+    """A running broker; the TLS port is None without certificates.
+
+    Users may use queues and topics ``lb.…`` and topics ``grid.…``; ``refused.…`` may be read and not written.
+    """
 
     def __init__(self, certificates: Certificates | None = None) -> None:
         program = locate(ACTIVEMQ)
