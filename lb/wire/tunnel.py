@@ -40,6 +40,15 @@ _MAY_BE_OF_LOGGERS = re.compile(r"DG\.(?:USER|LLLID|LLPID)=", re.IGNORECASE)
 _TEXT, _BASE64 = "text", "base64"
 _ID = re.compile(rf"[!-~]{{1,{MAX_SHORT}}}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+#: Headers that mean something to a broker or to us, whatever protocol carries the message; in lower case.
+RESERVED: Final = frozenset(
+    {"ack", "app-id", "auto-delete", "bcc", "browser", "cc", "cluster-id", "content-encoding", "content-length",
+     "content-type", "correlation-id", "destination", "durable", "exclusive", "expiration", "expires", "id", "login",
+     "message-id", "passcode", "persistent", "priority", "receipt", "receipt-id", "redelivered", "reply-to",
+     "selector", "subscription", "timestamp", "transaction", "type", "user-id", "x-expires", "x-message-ttl",
+     "x-overflow", "x-single-active-consumer"}
+)  # fmt: skip
+RESERVED_PREFIXES: Final = ("activemq", "amq", "jms", "lb-", "transformation", "x-dead-letter", "x-max-", "x-queue-")
 #: Neither brokers nor terminals are given control characters in what is no body.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -129,7 +138,12 @@ def _check(message: Message) -> None:
             raise invalid(f"the {name} of a message has at most {MAX_SHORT} bytes")
     for name, text in {"destination": m.destination, "host": m.host}.items():
         _plain(name, text)
-    _check_headers(m.headers)
+    if m.reply_to and m.reply_to.startswith("/temp-"):
+        raise invalid(
+            "the reply address of a message is one that its sender can read, no temporary queue of the logger"
+        )
+    if m.headers:
+        _check_headers(m.headers)
 
 
 def _plain(name: str, text: str) -> bytes:
@@ -147,6 +161,8 @@ def _check_headers(headers: Mapping[str, str]) -> None:
     for name, text in headers.items():
         if not _HEADER_NAME.fullmatch(name):
             raise invalid(f"the header {name[:80]!r}: names are letters, digits, '.', '_' and '-', up to 128")
+        if name.lower() in RESERVED or name.lower().startswith(RESERVED_PREFIXES):
+            raise invalid(f"the header {name} has a meaning of its own to brokers, no sender can set it")
         if b"\0" in (text.encode() if text.isascii() else _utf8(name, text)):
             raise invalid(f"the header {name}: NUL in its value")
 
