@@ -7,13 +7,14 @@ Bounded: `congested` says when readers have to pause (P6, P10).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lb.security.identity import Identity
 from lb.server.limits import ServerLimits
 from lb.server.submission import Stream, Submission, Unstored
 from lb.wire.il import OK, Reply
@@ -67,6 +68,10 @@ class Collector:
         if not self._busy:
             self._next_batch()
         return chunk.answered
+
+    def store(self, peer: Identity, lines: Iterable[bytes]) -> Deferred[list[Reply]]:
+        """`submit` for lines of one peer that came together, and on no connection that lasts."""
+        return self.submit([Submission(line, peer) for line in lines], Stream())
 
     @property
     def congested(self) -> bool:

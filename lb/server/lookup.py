@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
-from heapq import nlargest
+from heapq import nsmallest
 from typing import Final, NamedTuple
 
 import msgspec
@@ -44,10 +44,10 @@ class Answer(NamedTuple):
 
 
 class JobPage(NamedTuple):
-    """A part of the jobs that a query found, newest first; `next`: where the next part begins, None for the last."""
+    """A part of the jobs that a query found; `next` is the unique part behind which the next one begins, or None."""
 
     jobs: list[JobStatus]
-    next: int | None = None
+    next: str | None = None
 
 
 class EventsAnswer(NamedTuple):
@@ -127,16 +127,16 @@ class Lookup:
             raise self._why_none(peer, query)
         return Answer(states)
 
-    def page(self, peer: Identity, query: Query, before: int | None, most: int) -> JobPage:
-        """At most so many of the jobs that meet a query and may be read, newest first, behind the place `before`.
+    def page(self, peer: Identity, query: Query, after: str, most: int) -> JobPage:
+        """At most so many of the jobs that meet a query and may be read, behind a unique part, in the order of these.
 
-        Places never change: whoever goes on from `next` meets each job once, whatever comes or changes meanwhile.
-        Errors as `jobs`, but to find none is an answer.
+        Whoever goes on from `next` meets each job once, whatever comes or changes meanwhile. Errors as `jobs`, but to
+        find none is an answer.
         """
-        entries = (entry for entry in self._matching(peer, query) if before is None or entry.key < before)
-        found = nlargest(most + 1, entries, key=lambda entry: entry.key)
+        entries = (entry for entry in self._matching(peer, query) if entry.jobid.unique > after)
+        found = nsmallest(most + 1, entries, key=lambda entry: entry.jobid.unique)
         states = [self._assembled(peer, entry, query.flags) for entry in found[:most]]
-        return JobPage(states, found[most - 1].key if len(found) > most else None)
+        return JobPage(states, found[most - 1].jobid.unique if len(found) > most else None)
 
     def events(self, peer: Identity, query: Query) -> EventsAnswer:
         """The events that meet a query's conditions, of jobs that may be read; errors as `jobs`."""

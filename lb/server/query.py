@@ -35,9 +35,9 @@ class Questions:
         """Jobs for a page: an answer that was cut comes as it is."""
         return self._thread.call(lambda: self._lookup.jobs(peer, query).jobs)
 
-    def page(self, peer: Identity, query: Query, before: int | None, most: int) -> Deferred[JobPage]:
+    def page(self, peer: Identity, query: Query, after: str, most: int) -> Deferred[JobPage]:
         """Jobs for whoever takes an answer in parts."""
-        return self._thread.call(self._lookup.page, peer, query, before, most)
+        return self._thread.call(self._lookup.page, peer, query, after, most)
 
     def answer_jobs(self, peer: Identity, query: Query) -> Deferred[Answer]:
         return self._thread.call(self._lookup.jobs, peer, query)

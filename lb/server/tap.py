@@ -37,6 +37,8 @@ from lb.state.generic.fold import Families
 from lb.state.generic.loading import DescriptionError, load_directory, shipped
 from lb.store.interface import StoreError
 from lb.store.sqlite import SQLiteStore
+from lb.web.api.limits import APILimits
+from lb.web.api.service import API
 from lb.web.jobs import ServerInfo
 from lb.web.site import site
 from lb.wire import il, recompute
@@ -62,7 +64,7 @@ class Options(DaemonOptions):
     ]
     optFlags: ClassVar[list[list[Any]]] = [["grey-jobs", None, "accept events of jobs that are not registered yet"]]
     option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9000"}
-    bounds: ClassVar[tuple[type, ...]] = (QueryLimits, ServerLimits)
+    bounds: ClassVar[tuple[type, ...]] = (QueryLimits, ServerLimits, APILimits)
 
     @property
     def database(self) -> Path:
@@ -142,7 +144,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
     collector = Collector(ingest, writing.call, storing)
     answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
     questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
-    pages = site(questions, reactor, server_info=ServerInfo(identity=options.own_name, indices=INDICES))
+    api = API(questions, collector, reactor.seconds, options.limits(APILimits))
+    pages = site(questions, reactor, server_info=ServerInfo(identity=options.own_name, indices=INDICES), api=api)
     maintenance = Maintenance(writing, Recomputation(writer, ingest), lambda: policy, options.own_name)
     main = QueryFactory(QueryPort(questions, {recompute.PATH: maintenance.recompute}), pages, reactor, limits)
     events = ExchangeFactory(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from lb.model.errors import LBError, invalid
@@ -34,7 +35,8 @@ _OPERATORS: Final = {
     "<>": Operator.UNEQUAL,
     "><": Operator.UNEQUAL,
 }
-_UNSUPPORTED: Final = frozenset({Attribute.LEVEL, Attribute.EVENT_TYPE, Attribute.CHKPT_TAG})
+#: Attributes whose conditions addresses cannot express.
+UNSUPPORTED: Final = frozenset({Attribute.LEVEL, Attribute.EVENT_TYPE, Attribute.CHKPT_TAG})
 #: Attributes whose values are names only; other numbers are given in digits.
 _NAMES_ONLY: Final = frozenset({Attribute.STATUS, Attribute.JOB_TYPE, Attribute.VM_STATUS, Attribute.SOURCE})
 
@@ -48,7 +50,12 @@ _MAX_DIGITS: Final = 18
 
 def read_query(text: str, now: int, flags: Flag = NO_FLAGS) -> Query:
     """The query in a decoded text; `now` is in seconds. EINVAL for what is wrong, ENOSYS for what cannot be asked."""
-    query = Query(jobs=tuple(_group(group, now) for group in text.split("&")), flags=flags)
+    return read_conditions(text.split("&"), now, flags)
+
+
+def read_conditions(groups: Iterable[str], now: int, flags: Flag = NO_FLAGS) -> Query:
+    """`read_query` of groups that were told apart already, whose values may hold any ``&``."""
+    query = Query(jobs=tuple(_group(group, now) for group in groups), flags=flags)
     check_jobs(query)
     return query
 
@@ -61,7 +68,7 @@ def _group(text: str, now: int) -> Group:
     attribute = BY_ELEMENT.get(name.lower())
     if attribute is None:
         raise invalid(f'Unknown argument "{name}" in query')
-    if attribute in _UNSUPPORTED:
+    if attribute in UNSUPPORTED:
         raise LBError(errno.ENOSYS, f'Value conversion for attribute "{name}" not supported in current implementation')
     return tuple(_condition(attribute, name, alternative, now) for alternative in found[2].split("|"))
 

@@ -5,7 +5,7 @@ Nothing here decides who may see what: the questions are asked in the name of th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -31,6 +31,23 @@ class Jobs(Protocol):
 
     def jobs(self, peer: Identity, query: Query) -> Awaitable[list[JobStatus]]:
         """The jobs that meet a query and that the peer may see; ENOENT when there is none, NO_INDEX, E2BIG."""
+
+
+class JobPage(Protocol):
+    """A part of an answer; `next` is the unique part behind which the next one begins, None for the last."""
+
+    @property
+    def jobs(self) -> Sequence[JobStatus]: ...
+
+    @property
+    def next(self) -> str | None: ...
+
+
+class JobPages(Jobs, Protocol):
+    """Questions whose answers can be taken in parts."""
+
+    def page(self, peer: Identity, query: Query, after: str, most: int) -> Awaitable[JobPage]:
+        """At most so many jobs behind a unique part, in the order of these; to find none is an answer."""
 
 
 class ServerInfo(msgspec.Struct, frozen=True):

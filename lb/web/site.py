@@ -1,19 +1,22 @@
 """The web site of the main port: connections of browsers, what is answered before a page is asked for, headers.
 
 The port hands over transports with the bytes read so far; who the peer is is asked of the transport, never of the
-request. Bodies are never read: nothing here takes any.
+request. Bodies are read where the API takes one, and never of a peer without a name.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, ensureDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -21,6 +24,9 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from lb.model.errors import LBError, forbidden
 from lb.security.identity import ANONYMOUS, Identity, UnverifiedPeerError, identity_of
 from lb.web import address, plain
+from lb.web.api import requests as api_requests
+from lb.web.api.messages import Answer, problem
+from lb.web.api.service import API
 from lb.web.assets import ASSETS
 from lb.web.jobs import Jobs, ServerInfo
 from lb.web.pages import PLAIN, Asked, Page, Refused, Server, error, page_at
@@ -51,12 +57,19 @@ _FAILED: Final = Page(
 )
 
 
+_PeerOf = Callable[[Any], Identity]
+
+
 class Channel(HTTPChannel):
     """One connection of a browser. `peer` is found out at its first request."""
 
     transport: Any
     site: PageSite
-    peer: Identity | None = None
+    callLater: Callable[..., IDelayedCall]
+    _peer: Identity | None = None
+    #: Length of the body that is read, and when it has to be there.
+    _body = 0
+    _deadline: IDelayedCall | None = None
 
     MAX_LENGTH = MAX_LINE
     totalHeadersSize = MAX_HEAD
@@ -67,16 +80,64 @@ class Channel(HTTPChannel):
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:
         """A request with a body is the last one: where the next would begin is beyond what is read."""
-        if self.length == 0:
+        if self.length == 0 or self._body:
             return bool(super().checkPersistence(request, version))  # type: ignore[no-untyped-call]
         request.responseHeaders.setRawHeaders("Connection", ["close"])
         return False
 
     def allHeadersReceived(self) -> None:
-        """Answer now, body or not."""
-        self.requests[-1].requestHeaders.removeHeader("Expect")
+        """Answer now, unless there is a body to be read."""
+        request = self.requests[-1]
+        if self.site.bodies is not None and self.peer.name is not None:
+            try:
+                self._body = self.site.bodies.take(
+                    self._command.decode("latin-1"), _path(self._path), request.getHeader
+                )
+            except LBError as refused:
+                request.refused = refused
+        if self._body:
+            self._deadline = self.callLater(self.site.body_time, self.forceAbortClient)
+        else:
+            request.requestHeaders.removeHeader("Expect")
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
-        self.length = 0
+        if not self._body:
+            self.length = 0
+
+    def allContentReceived(self) -> None:
+        self._forget_deadline()
+        super().allContentReceived()  # type: ignore[no-untyped-call]
+
+    def requestDone(self, request: Any) -> None:
+        self._release()
+        super().requestDone(request)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._forget_deadline()
+        self._release()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            deadline, self._deadline = self._deadline, None
+            if deadline.active():
+                deadline.cancel()
+
+    def _release(self) -> None:
+        """The memory of the body is free."""
+        body, self._body = self._body, 0
+        if body and self.site.bodies is not None:
+            self.site.bodies.release(body)
+
+    @property
+    def peer(self) -> Identity:
+        """Who is at the other end; the handshake is complete when anything has come."""
+        if self._peer is None:
+            try:
+                self._peer = self.site.peer_of(self.transport)
+            except UnverifiedPeerError as unverified:
+                Pages.log.info("peer counts as anonymous: {why}", why=str(unverified))
+                self._peer = ANONYMOUS
+        return self._peer
 
 
 class PageRequest(Request):
@@ -84,6 +145,12 @@ class PageRequest(Request):
 
     channel: Channel
     defaultContentType = None
+    #: Why the body was not read.
+    refused: LBError | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        """Bodies are small enough for memory, whatever Twisted would do with them."""
+        self.content = BytesIO()
 
     def process(self) -> None:
         self.site = self.channel.site
@@ -96,16 +163,17 @@ class Pages(Resource):
     isLeaf = True
     log = Logger()
 
-    def __init__(self, server: Server, peer_of: Callable[[Any], Identity]) -> None:
+    def __init__(self, server: Server, api: API | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._server = server
-        self._peer_of = peer_of
+        self._api = api
 
     def render(self, request: Any) -> int:
         """Begin to answer."""
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
-        answer = ensureDeferred(self._respond(request))
+        api = self._api if request.uri.startswith(api_requests.PREFIX) else None
+        answer = ensureDeferred(self._respond(request) if api is None else self._respond_in_json(request, api))
         request.notifyFinish().addErrback(lambda gone: answer.cancel())
         return int(NOT_DONE_YET)
 
@@ -123,6 +191,20 @@ class Pages(Resource):
         request.write(page.body)
         request.finish()
 
+    async def _respond_in_json(self, request: Any, api: API) -> None:
+        answer: Answer
+        try:
+            if request.refused is not None:
+                answer = problem(request.refused)
+            else:
+                answer = await api.answer(api_requests.asked(request, request.channel.peer))
+        except CancelledError:
+            return  # who asked went away
+        except Exception:  # a mistake of ours, and still an answer
+            self.log.failure("request {method} {uri!r} failed", method=request.method, uri=request.uri)
+            answer = api_requests.FAILED
+        api_requests.respond(request, answer)
+
     async def _answer(self, request: Any) -> Page:
         asset = ASSETS.get(request.uri.decode("latin-1")) if request.method == b"GET" else None
         if asset is not None:
@@ -132,7 +214,7 @@ class Pages(Resource):
         subject: str | None = None
         try:
             _check(request)
-            peer = self._peer(request)
+            peer = request.channel.peer
             subject = peer.name
             if subject is None:
                 raise forbidden("user not authenticated")
@@ -145,16 +227,6 @@ class Pages(Resource):
             if isinstance(refused, Refused) and refused.status == 405:
                 request.setHeader("Allow", "GET")
             return await error(refused, at, subject)
-
-    def _peer(self, request: Any) -> Identity:
-        channel: Channel = request.channel
-        if channel.peer is None:
-            try:
-                channel.peer = self._peer_of(channel.transport)
-            except UnverifiedPeerError as unverified:
-                self.log.info("peer counts as anonymous: {why}", why=str(unverified))
-                channel.peer = ANONYMOUS
-        return channel.peer
 
 
 def _check(request: Any) -> None:
@@ -173,19 +245,32 @@ def tls_identity(transport: Any) -> Identity:
     return identity_of(transport.getHandle()) if isinstance(transport, TLSMemoryBIOProtocol) else ANONYMOUS
 
 
+def _path(uri: bytes) -> str:
+    return uri.decode("utf-8", "surrogateescape").partition("?")[0]
+
+
 class PageSite(Site):
     """The site; `buildProtocol` gives channels that take over a transport, whoever read from it before."""
 
     protocol = Channel  # type: ignore[assignment]  # Twisted's wraps one that can also speak HTTP/2
     requestFactory = PageRequest
 
+    def __init__(
+        self, pages: Pages, reactor: IReactorTime, peer_of: Callable[[Any], Identity], api: API | None
+    ) -> None:
+        super().__init__(pages, reactor=reactor)  # type: ignore[no-untyped-call]
+        self.peer_of = peer_of
+        self.bodies = None if api is None else api_requests.Bodies(api)
+        self.body_time = 0.0 if api is None else api.limits.post_time
+
 
 def site(
     jobs: Jobs,
     reactor: IReactorTime,
-    identity_of: Callable[[Any], Identity] = tls_identity,
+    identity_of: _PeerOf = tls_identity,
     server_info: ServerInfo = ServerInfo(),  # noqa: B008  # immutable
+    api: API | None = None,
 ) -> Site:
-    """The web site that answers from `jobs`; `identity_of` tells the peer of a transport."""
-    pages = Pages(Server(jobs, server_info, reactor.seconds), identity_of)
-    return PageSite(pages, reactor=reactor)  # type: ignore[no-untyped-call]
+    """The web site that answers from `jobs`; `identity_of` tells the peer of a transport, `api` serves `/api/`."""
+    pages = Pages(Server(jobs, server_info, reactor.seconds), api)
+    return PageSite(pages, reactor, identity_of, api)
