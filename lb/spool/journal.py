@@ -5,11 +5,12 @@ write that turn up after a crash can never pass for later records.
 """
 
 import contextlib
+import errno
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lb.spool import quarantine
 from lb.spool.cursor import START, Cursor, Position, encode_slot, slot_offset
@@ -20,6 +21,9 @@ from lb.spool.naming import CURSOR_NAME, QUARANTINE_NAME, segment_first, segment
 from lb.spool.openfiles import OpenFiles
 from lb.spool.reader import WINDOW, next_record, read_run
 from lb.spool.segment import HEADER_ROOM, Record, decode_header, encode_header, record_seed
+
+#: What a disk or an account without room says.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Segment:
@@ -239,14 +243,30 @@ class Journal:
     # Shortening
 
     def save_cursor(self, acknowledged: int, position: Position) -> None:
-        """Write the cursor to stable storage, then remove segments of which it says that all records are done."""
-        if self._exists:
+        """Write the cursor to stable storage, then remove segments of which it says that all records are done.
+
+        On a full disk they go first, or nothing would ever make room again; the numbers that are missing then count
+        for done like any others, so that at worst a crash brings some of them twice.
+        """
+        if not self._exists:
+            return
+        try:
             self._write_cursor(acknowledged, position)
-            segments = self.segments
-            while len(segments) > 1 and segments[1].first <= acknowledged + 1:
-                self._unlink_oldest()
-            if acknowledged >= self.last_number and self.disk_bytes >= self._limits.trim_bytes:
-                self._unlink_all()
+        except OSError as error:
+            if error.errno not in _FULL or not self._shorten(acknowledged, least=0):
+                raise
+            self._write_cursor(acknowledged, position)
+        else:
+            self._shorten(acknowledged, least=self._limits.trim_bytes)
+
+    def _shorten(self, acknowledged: int, least: int) -> bool:
+        """Remove segments of which all records are done, the last one only if there are `least` bytes; whether any."""
+        before = len(self.segments)
+        while len(self.segments) > 1 and self.segments[1].first <= acknowledged + 1:
+            self._unlink_oldest()
+        if acknowledged >= self.last_number and self.disk_bytes >= least:
+            self._unlink_all()
+        return len(self.segments) < before
 
     def remove(self, acknowledged: int) -> bool:
         """Remove the directory if all records are done; the answer is whether no record is left on disk.
@@ -296,8 +316,12 @@ class Journal:
         tail = Position(self.segments[-1].first, self.segments[-1].size) if self.segments else START
         cursor = Cursor(self.identity, self._cursor.serial + 1, acknowledged, position, tail, self.last_number)
         fd = self._files.get(os.path.join(self.directory, CURSOR_NAME), create=not self._has_cursor)
+        data, offset = encode_slot(cursor), slot_offset(cursor.serial)
+        if not self._has_cursor:
+            # With room for the other slot, which is needed most when the disk is full.
+            data, offset = data.rjust(offset + len(data), b"\0"), 0
         self._has_cursor = True
-        write_all(self._filesystem, fd, encode_slot(cursor), slot_offset(cursor.serial))
+        write_all(self._filesystem, fd, data, offset)
         self._cursor = cursor
 
     def _path(self, segment: Segment) -> str:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from lb.spool.cursor import FILE_SIZE
 from lb.spool.limits import Limits
 from lb.spool.quarantine import decode_entries
 from lb.spool.queue import Queue
@@ -307,6 +308,63 @@ class EveryOperationTests(SynchronousTestCase):
             world.run()
             self.assertEqual(sum(map(len, world.accepted.values())), before + 3)
             world.check()
+
+    def test_delivery_makes_room(self) -> None:
+        """P2, P6: what is delivered makes room even on a disk too full for a cursor, and a crash then loses nothing."""
+        for delivered in (0, 1, 4, 9, 10):
+            for crash in range(12):
+                bench, queue = self.full_disk(delivered)
+                bench.filesystem.crash_at = bench.filesystem.count + crash if crash else 0
+                try:
+                    bench.keep_house()
+                    self.assertEqual(self.has_room(bench), delivered > 3)
+                except CrashError:
+                    pass
+                self.flushLoggedErrors(OSError)
+                queue = bench.crash(crash).queue("a:1")
+                left = [payload for payload in bench.drain(queue) if payload != b"new"]
+                self.assertEqual(left[-10 + delivered :] if delivered < 10 else [], list(self.payloads[delivered:]))
+                self.assertEqual(bench.append(b"last"), [queue.last_number])
+                self.assertEqual(bench.drain(queue), [b"last"])
+                bench.close()
+
+    payloads = tuple(b"%d" % number * 99 for number in range(10))
+
+    def full_disk(self, delivered: int) -> tuple[Bench, Queue]:
+        """A full disk with ten records, as many of them delivered."""
+        bench = Bench(LIMITS)
+        queue = bench.open().queue("a:1")
+        for payload in self.payloads:
+            bench.append(payload)
+        bench.filesystem.capacity = sum(map(len, bench.filesystem.files().values()))
+        bench.filesystem.error = errno.ENOSPC
+        self.assertFalse(self.has_room(bench))
+        bench.drain(queue)
+        queue.acknowledge(delivered)
+        return bench, queue
+
+    def has_room(self, bench: Bench) -> bool:
+        try:
+            bench.append(b"new")
+        except OSError as error:
+            self.assertEqual(error.errno, errno.ENOSPC)
+            return False
+        return True
+
+    def test_cursor_has_its_place(self) -> None:
+        """P6: the first write of a cursor fills both of its slots, so that later ones need no room on the disk."""
+        bench = Bench()
+        bench.open()
+        written = []
+        write = bench.filesystem.write_durably
+
+        def watching(fd: int, data: bytes, offset: int) -> int:
+            written.append(range(offset, offset + len(data)))
+            return write(fd, data, offset)
+
+        self.patch(bench.filesystem, "write_durably", watching)
+        bench.append(b"1")
+        self.assertEqual(written[1], range(FILE_SIZE))
 
     def test_failed_chunk_alone(self) -> None:
         """P5: a journal that fails takes only the chunks with it that touch it."""
