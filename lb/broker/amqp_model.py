@@ -181,7 +181,9 @@ def delivery_of(incoming: Incoming, token: object) -> Delivery:
 def _source(exchange: str, key: str) -> str:
     if exchange == TOPICS:
         return f"/topic/{key}"
-    return f"/exchange/{exchange}/{key}" if exchange else f"/queue/{key}"
+    if not exchange:
+        return f"/queue/{key}"
+    return f"/exchange/{exchange}/{key}" if key else f"/exchange/{exchange}"
 
 
 def _given(value: Any) -> str | None:

@@ -32,8 +32,7 @@ class Destination(NamedTuple):
     key: str = ""  #: of an exchange
 
     def __str__(self) -> str:
-        key = f"/{self.key}" if self.kind is Kind.EXCHANGE else ""
-        return f"/{self.kind.value}/{self.name}{key}"
+        return f"/{self.kind.value}/{self.name}" + (f"/{self.key}" if self.key else "")
 
 
 #: Names that every broker takes as they are: '/' and '%' mean something to some of them.

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any, Final, NamedTuple
 
 from pika.data import decode_short_string, decode_table, encode_table
+from pika.exceptions import AMQPError
 from txamqp import spec
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
@@ -30,6 +31,10 @@ _NUMBERS: Final = {
 _METHOD_HEAD = struct.Struct(">HH")
 _CONTENT_HEAD = struct.Struct(">HHQH")
 _FLAGS = struct.Struct(">H")
+
+
+#: What comes of bytes that mean nothing: also dates beyond the calendar, and tables in tables without end.
+_UNREADABLE: Final = (LookupError, ValueError, OverflowError, OSError, RecursionError, struct.error, AMQPError)
 
 
 class FrameError(Exception):
@@ -130,7 +135,7 @@ def read_method(payload: bytes) -> tuple[Any, tuple[Any, ...]]:
             place = 0
             value, position = _READERS[field.type](payload, position)
             arguments.append(value)
-    except (LookupError, struct.error, ValueError) as error:
+    except _UNREADABLE as error:
         raise FrameError(f"method that cannot be read: {error!r}") from None
     return method, tuple(arguments)
 
@@ -166,7 +171,7 @@ def read_header(payload: bytes) -> tuple[int, dict[str, Any]]:
         for place, (name, type_) in enumerate(_property_fields()):
             if flags & 0x8000 >> place:
                 properties[name], position = _READERS[type_](payload, position)
-    except (LookupError, struct.error, ValueError) as error:
+    except _UNREADABLE as error:
         raise FrameError(f"content header that cannot be read: {error!r}") from None
     return length, properties
 
