@@ -198,4 +198,4 @@ def _text(value: Any) -> str:
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return "" if value is None else str(value)
