@@ -36,8 +36,8 @@ from lb.wire.lbxml import status as status_document
 
 _INTERNAL: Final = LBError(errno.EIO, "internal error of the server")
 
-#: Answers one request of a peer; never fails.
-Answering = Callable[[http.Request, Identity], Deferred[bytes]]
+#: Answers one request of a peer, which came from a network address; never fails.
+Answering = Callable[[http.Request, Identity, str], Deferred[bytes]]
 
 
 class QueryPort:
@@ -50,13 +50,13 @@ class QueryPort:
         self._questions = questions
         self._more = more or {}
 
-    def answer(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
-        """The response to one protocol request; never fails."""
+    def answer(self, request: http.Request, peer: Identity, address: str = "") -> Deferred[bytes]:
+        """The response to one protocol request, which came from a network address; never fails."""
         status = http.negotiate(request.header("user-agent"))
         if status != 200:
             return succeed(http.response(status))
         if request.method == "POST" and request.path in self._more:
-            return maybeDeferred(self._more[request.path], request, peer).addErrback(self._internal, request)
+            return maybeDeferred(self._more[request.path], request, peer, address).addErrback(self._internal, request)
         handle = _POSTS.get(request.path) if request.method == "POST" else None
         if request.method == "GET":
             handle = QueryPort._own_jobs if request.path == "/" else QueryPort._status
@@ -238,7 +238,8 @@ class QueryConnection(Protocol):
             self._waiting_bytes -= len(request.body)
             self._answering = True
             self._give_time(None)
-            self._port.answer(request, self._peer or ANONYMOUS).addCallback(self._answered)
+            address = getattr(self.transport.getPeer(), "host", "")
+            self._port.answer(request, self._peer or ANONYMOUS, address).addCallback(self._answered)
         if self._answering or self._closing or self._requests:
             return
         if self._reader.refusal is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import sys
 from collections.abc import Mapping
@@ -24,8 +25,12 @@ from lb.server.limits import QueryLimits, ServerLimits
 from lb.server.lookup import INDICES, Lookup
 from lb.server.lookup import Limits as AnswerLimits
 from lb.server.maintenance import Maintenance
+from lb.server.notify import requestport
+from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
+from lb.server.notify.service import Notifications
+from lb.server.notify.socketline import receivers
 from lb.server.query import Questions
-from lb.server.queryport import QueryFactory, QueryPort
+from lb.server.queryport import Answering, QueryFactory, QueryPort
 from lb.server.recomputation import Recomputation
 from lb.server.renewal import renewal
 from lb.server.storeport import StorePort
@@ -64,7 +69,7 @@ class Options(DaemonOptions):
     ]
     optFlags: ClassVar[list[list[Any]]] = [["grey-jobs", None, "accept events of jobs that are not registered yet"]]
     option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9000"}
-    bounds: ClassVar[tuple[type, ...]] = (QueryLimits, ServerLimits, APILimits)
+    bounds: ClassVar[tuple[type, ...]] = (QueryLimits, ServerLimits, NotifyLimits, NotifyDeliveryLimits, APILimits)
 
     @property
     def database(self) -> Path:
@@ -130,6 +135,23 @@ def compose(options: Options, reactor: Any) -> MultiService:
     except StoreError as error:
         raise usage.UsageError(f"--database: {error}") from None
     writing, reading = Worker(reactor, "lb-writer"), Worker(reactor, "lb-reader")
+    answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
+    questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
+    delivery = options.limits(NotifyDeliveryLimits)
+    notifications = Notifications(
+        reactor,
+        writer,
+        writing,
+        store.outbox_reader(),
+        lambda: policy,
+        questions.jobs,
+        receivers(credentials, reactor, delivery.connect),
+        random.random,
+        host=socket.gethostname(),
+        salt=store.salt,
+        limits=options.limits(NotifyLimits),
+        delivery=delivery,
+    )
     ingest = Ingest(
         writer,
         lambda: policy,
@@ -140,14 +162,17 @@ def compose(options: Options, reactor: Any) -> MultiService:
         host=socket.gethostname(),
         user=options.own_name,
         families=families,
+        announce=notifications.announcement,
     )
     collector = Collector(ingest, writing.call, storing)
-    answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
-    questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
     api = API(questions, collector, reactor.seconds, options.limits(APILimits))
     pages = site(questions, reactor, server_info=ServerInfo(identity=options.own_name, indices=INDICES), api=api)
     maintenance = Maintenance(writing, Recomputation(writer, ingest), lambda: policy, options.own_name)
-    main = QueryFactory(QueryPort(questions, {recompute.PATH: maintenance.recompute}), pages, reactor, limits)
+    others: dict[str, Answering] = {
+        recompute.PATH: lambda request, peer, address: maintenance.recompute(request, peer),
+        requestport.PATH: requestport.RequestPort(notifications.subscriptions).answer,
+    }
+    main = QueryFactory(QueryPort(questions, others), pages, reactor, limits)
     events = ExchangeFactory(
         partial(StorePort, collector, limits),
         reactor,
@@ -158,6 +183,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
     host, port = options["host"], options["port"]
     service = options.service()
     Backend(store, writing, reading, collector).setServiceParent(service)
+    notifications.setServiceParent(service)
     main_port = TLSPort(reactor, host, port, main, credentials.server(certificate_required=False))
     main_port.setServiceParent(service)
     store_port = TLSPort(

@@ -40,7 +40,7 @@ class Answers:
     def __init__(self) -> None:
         self.asked: list[Deferred[bytes]] = []
 
-    def answer(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
+    def answer(self, request: http.Request, peer: Identity, address: str = "") -> Deferred[bytes]:
         self.asked.append(Deferred())
         return self.asked[-1]
 

@@ -18,7 +18,7 @@ class NotifyLimits:
         "notif-max-waiting",
         100_000,
         Unit.COUNT,
-        "notifications that wait for one registration; beyond it only the latest state of each job is kept for it",
+        "notifications that wait for a registration; beyond it only the latest state of each job is kept for it",
     )
     waiting_bytes: int = bound("notif-max-waiting-bytes", 256 * MEBIBYTE, Unit.BYTES, "the same by size")
 
