@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -97,11 +97,11 @@ class AmqpSession:
             consuming.acknowledge(numbers)
 
     def close(self) -> Deferred[None]:
+        if self._connection is None:
+            return succeed(None)
         closed: Deferred[None] = Deferred()
         self._closed.append(closed)
-        if self._connection is None:
-            closed.callback(None)
-        elif self._goodbye is None:
+        if self._goodbye is None:
             self._reason = self._reason or LostError(f"{self.url}: the session was closed")
             self._goodbye = self.clock.callLater(GOODBYE, self._connection.abort)
             self._connection.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -127,10 +127,9 @@ class StompSession(Protocol):
         self.transport.write(b"".join(stomp.write(frame, self._reader.version) for frame in frames))
 
     def close(self) -> Deferred[None]:
-        closed: Deferred[None] = Deferred()
         if not self._standing:
-            closed.callback(None)
-            return closed
+            return succeed(None)
+        closed: Deferred[None] = Deferred()
         self._closed.append(closed)
         if self._goodbye is None:
             self._end(LostError(f"{self.url}: the session was closed"), goodbye=True)
