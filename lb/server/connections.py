@@ -39,7 +39,7 @@ class Connections:
     @staticmethod
     def check(event: Event) -> None:
         """Raises EINVAL for an event that names no job to be connected with; to be called before its step."""
-        if event.type in (CONNECT, DISCONNECT):
+        if event.type is CONNECT or event.type is DISCONNECT:
             parse_cached(event.text("dest_jobid") or "")
 
     def follow(self, job: StoredJob, before: int, event: Event) -> None:

@@ -221,7 +221,8 @@ class Ingest:
         connections.follow(job, before, event)
         if appears and job.state.status.jobtype in PARENT_TYPES:
             parents.adopt(job, event)
-        self._embryos(event, subjobs, job, batch, parents)
+        if subjobs:
+            self._embryos(event, subjobs, job, batch, parents)
         if event.type is not rules.CHANGE_ACL:
             batch.announce(job, watched)
 
