@@ -163,7 +163,7 @@ FORMS: Final[dict[Attribute, AttributeForm]] = {
     Attribute.RESUBMITTED: AttributeForm("resubmitted", Kind.NUMBER, _SAME, _NONE, "job resubmission"),
     Attribute.PARENT: AttributeForm("parent_job", Kind.JOBID, _SAME, _NONE, "parent job"),
     Attribute.EXITCODE: AttributeForm("exitcode", Kind.NUMBER, _ALL, _NONE, "exit code"),
-    Attribute.JDL_ATTR: AttributeForm("jdl", Kind.TEXT, _SAME, _NONE, "JDL attribute"),
+    Attribute.JDL_ATTR: AttributeForm("jdl", Kind.TEXT, _SAME, _SAME_EVENT, "JDL attribute"),
     Attribute.STATEENTERTIME: AttributeForm("stateentertime", Kind.SECONDS, _ALL, _ALL, "state enter time"),
     Attribute.LASTUPDATETIME: AttributeForm("lastupdatetime", Kind.SECONDS, _ALL, _ALL, "last update time"),
     Attribute.NETWORK_SERVER: AttributeForm("networkserver", Kind.TEXT, _SAME, _NONE, "network server"),

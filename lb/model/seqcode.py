@@ -7,10 +7,10 @@ Where the C implementation is undefined the required behaviour of §7.3 is built
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import cmp_to_key, lru_cache
-from typing import Final
+from typing import Any, Final
 
 from lb.model.catalogue import FLESH_SEQCODE, Source
 from lb.model.errors import invalid
@@ -184,7 +184,12 @@ def in_order(events: Iterable[Event], *, condor: bool = False) -> list[Event]:
 
     Events whose code cannot be read come first, in the order of their arrival (S54).
     """
-    return sorted(events, key=cmp_to_key(_compare_condor_events if condor else _compare_events))
+    return sorted(events, key=event_key(condor=condor))
+
+
+def event_key(*, condor: bool = False) -> Callable[[Event], Any]:
+    """The sort key of `in_order`; of equal keys the one that arrived first comes first."""
+    return cmp_to_key(_compare_condor_events if condor else _compare_events)
 
 
 def lower_lm(code: str) -> str:

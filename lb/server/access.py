@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from lb.model.event import Event
 from lb.model.jdl import attribute_of
 from lb.model.status import JDL_ATTRIBUTES, JobStatus
 from lb.model.subject import same_person
@@ -68,6 +69,21 @@ def anonymised(status: JobStatus, salt: str) -> JobStatus:
         owner=None if status.owner is None else hashed(status.owner, salt),
         payload_owner=None if status.payload_owner is None else hashed(status.payload_owner, salt),
     )
+
+
+def told(event: Event, allowed: Access, salt: str) -> Event:
+    """An event of a history without the names that are not to be told; it is changed in place."""
+    if allowed is Access.FULL:
+        return event
+    name = event.user
+    event.user = None if name is None or allowed is Access.REDUCED else hashed(name, salt)
+    target = event.text("user_id")
+    if target is not None:
+        if allowed is Access.REDUCED:
+            del event.attributes["user_id"]
+        else:
+            event.attributes["user_id"] = hashed(target, salt)
+    return event
 
 
 #: Attributes that those who only watch may read (§11.2).

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from lb.model.event import Event
+from lb.model.indexing import STATUS_VALUES, tag_value
 from lb.model.jdl import attribute_of
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Group, Operator
@@ -16,21 +17,6 @@ from lb.model.status import JobStatus
 from lb.model.subject import comparable
 
 _MICROSECONDS: Final = 1_000_000
-
-#: Plain attributes of a status, by condition.
-_STATUS: Final[dict[Attribute, Callable[[JobStatus], Any]]] = {
-    Attribute.STATUS: lambda status: int(status.state),
-    Attribute.LOCATION: lambda status: status.location,
-    Attribute.DESTINATION: lambda status: status.destination,
-    Attribute.DONECODE: lambda status: status.done_code,
-    Attribute.RESUBMITTED: lambda status: int(status.resubmitted),
-    Attribute.EXITCODE: lambda status: status.exit_code,
-    Attribute.STATEENTERTIME: lambda status: status.stateEnterTime // _MICROSECONDS,
-    Attribute.LASTUPDATETIME: lambda status: status.lastUpdateTime // _MICROSECONDS,
-    Attribute.NETWORK_SERVER: lambda status: status.network_server,
-    Attribute.JOB_TYPE: lambda status: int(status.jobtype),
-    Attribute.VM_STATUS: lambda status: status.vm_state,
-}
 
 _EVENT: Final[dict[Attribute, Callable[[Event], Any]]] = {
     Attribute.TIME: lambda event: event.timestamp // _MICROSECONDS,
@@ -54,11 +40,18 @@ def compare(operator: Operator, value: Any, wanted: Any, wanted2: Any = None) ->
         return bool(value != wanted)
     if value is None:
         return False
+    if isinstance(value, str) and not (value.isascii() and str(wanted).isascii()):
+        value, wanted, wanted2 = _as_bytes(value), _as_bytes(wanted), _as_bytes(wanted2)
     if operator is Operator.LESS:
         return bool(value < wanted)
     if operator is Operator.GREATER:
         return bool(value > wanted)
     return bool(wanted <= value <= wanted2)
+
+
+def _as_bytes(text: str | None) -> bytes:
+    """What texts are ordered by: bytes that are no UTF-8 stand elsewhere in the order of characters."""
+    return b"" if text is None else text.encode("utf-8", "surrogateescape")
 
 
 def job_meets(groups: tuple[Group, ...], status: JobStatus, jobid: JobId, peer: str | None) -> bool:
@@ -76,20 +69,15 @@ def job_value(attribute: Attribute, name: str | None, state: int | None, status:
 
     The status must carry its long texts when a JDL attribute is asked for.
     """
-    if attribute is Attribute.OWNER:
-        return None if status.owner is None else comparable(status.owner)
     if attribute is Attribute.JOBID:
         return jobid.unique
-    if attribute is Attribute.PARENT:
-        return status.parent_job
     if attribute is Attribute.USERTAG:
-        folded = (name or "").lower()
-        return next((value for tag, value in status.user_tags or () if tag.lower() == folded), None)
+        return tag_value(status, name or "")
     if attribute is Attribute.TIME:
         return status.stateEnterTimes[state or 0]
     if attribute is Attribute.JDL_ATTR:
         return attribute_of(status.jdl or "", name or "")
-    return _STATUS[attribute](status)
+    return STATUS_VALUES[attribute](status)
 
 
 def wanted_value(attribute: Attribute, value: Any, peer: str | None) -> Any:
@@ -115,6 +103,10 @@ def _event_condition(condition: Condition, event: Event) -> bool:
         if event.type.name != "UserTag" or (event.text("name") or "").lower() != (condition.name or "").lower():
             return False
         value = event.text("value")
+    elif attribute is Attribute.JDL_ATTR:
+        if event.type.name != "RegJob":
+            return False
+        value = attribute_of(event.text("jdl") or "", condition.name or "")
     else:
         value = _EVENT[attribute](event)
     return compare(condition.operator, value, condition.value, condition.value2)

@@ -1,39 +1,39 @@
-"""Looking things up for queries: which jobs are meant, which of them the asker may see, what the answer carries.
+"""Looking things up for queries: which jobs and events are meant, and which of them the asker may see.
 
-Blocking; runs in the thread that owns the store's reading side. Every job passes `view`, which asks who may
-read it (P7): what may not be seen is left out of lists and refused when it was asked for alone.
+Blocking; runs in the thread that owns the store's reading side, long answers in slices between which other questions
+are answered. What may not be seen is left out of lists and refused when it was asked for alone (P7).
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator
-from heapq import nsmallest
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
-from lb.model.errors import Code, LBError, forbidden, invalid, missing
+from lb.model.errors import LBError, forbidden, invalid, missing
 from lb.model.event import Event
 from lb.model.jobid import JobId
-from lb.model.query import Attribute, Condition, Flag, Operator, Query, Results
-from lb.model.seqcode import in_order
-from lb.model.status import PARENT_TYPES, STATES, JobStatus, JobType, State
-from lb.model.subject import comparable
-from lb.security.acl import ACL
+from lb.model.query import Attribute, Condition, Flag, Operator, Query, Results, own_jobs
+from lb.model.status import JobStatus
 from lb.security.identity import Identity
-from lb.security.policy import Policy
-from lb.server.access import Access, access, anonymised
+from lb.security.policy import Action, Policy
+from lb.server.access import Access
+from lb.server.assembly import Assembly, Seen, is_condor
 from lb.server.conditions import event_meets, job_meets
-from lb.server.events import read_events
+from lb.server.merging import EventSorter
+from lb.server.planner import Plan, check_index, plan
 from lb.store.interface import JobEntry, Reader
-from lb.wire.history import write_history
+from lb.wire import ulm
 
 #: Attributes of conditions that need the long texts of a job.
 _NEEDS_TEXTS: Final = frozenset({Attribute.JDL_ATTR})
-#: What a query may start from, named as the C server names its indices on columns.
+#: What a query may always start from, named as the C server names its indices on columns.
 INDICES: Final = ("STD_parent_job", "STD_owner")
 _LIMIT_EXCEEDED: Final = "Query result size limit exceeded"
+#: Jobs, or events, that one slice looks at: some 5 ms.
+PAGE: Final = 100
+#: Places that are sorted at once where no index gives their order.
+_PLACES: Final = 20_000
 
 
 class Answer(NamedTuple):
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 class JobPage(NamedTuple):
-    """A part of the jobs that a query found; `next` is the unique part behind which the next one begins, or None."""
+    """A part of the jobs that a query found; `next`: the unique part behind which the next one begins, or None."""
 
     jobs: list[JobStatus]
     next: str | None = None
@@ -58,10 +58,11 @@ class EventsAnswer(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Hard limits of the server, 0 = none."""
+    """Hard limits of the server, 0 = none; `no_index`: who may ask without one, 1 = administrators, 2 = everybody."""
 
     jobs: int = 0
     events: int = 0
+    no_index: int = 0
 
 
 class Lookup:
@@ -77,82 +78,141 @@ class Lookup:
         """`salt`: what makes this server's hashes of names its own."""
         self._reader = reader
         self._policy = policy
-        self._salt = salt
         self._limits = limits
+        self._assembly = Assembly(reader, policy, salt)
 
-    # Whole answers.
+    # One job.
 
     def status(self, peer: Identity, unique: str, flags: Flag) -> JobStatus:
-        """The state of one job; EPERM, ENOENT."""
-        entry = self._reader.job(unique, texts=Flag.CLASSADD in flags)
-        if entry is None:
-            raise missing(f"jobid='{unique}' not registered in DB")
-        readable = self.view(peer, entry)
-        if readable is None:
+        """The state of one job; EPERM, ENOENT, EIDRM."""
+        found = self._assembly.seen(peer, self._entry(unique, texts=Flag.CLASSADD in flags))
+        if found is None:
             raise forbidden("not owner")
-        return self._assembled(peer, readable, flags)
+        return self._assembly.status(peer, found, flags)
 
     def events_of(self, peer: Identity, unique: str) -> list[Event]:
-        """The events of one job in event order; EPERM, ENOENT."""
-        entry = self._reader.job(unique)
-        if entry is None:
-            raise missing(f"jobid='{unique}' not registered in DB")
-        if self.view(peer, entry) is None:
+        """The events of one job in event order; EPERM, ENOENT, EIDRM."""
+        return self._assembly.events_for(peer, self._entry(unique))
+
+    def sequence_code(self, peer: Identity, unique: str) -> str:
+        """The code of the last event that moved a job's state; EPERM, ENOENT, EIDRM."""
+        if not self._assembly.readable_events(peer, self._entry(unique)):
             raise forbidden("not owner")
-        return self._events(entry)
+        code = self._reader.last_code(unique)
+        if code is None:
+            raise missing("no state in DB")
+        return code
+
+    def _entry(self, unique: str, *, texts: bool = False) -> JobEntry:
+        entry = self._reader.job(unique, texts=texts)
+        if entry is None:
+            raise self._gone([unique]) or missing(f"jobid='{unique}' not registered in DB")
+        return entry
+
+    # Many jobs.
 
     def own_jobs(self, peer: Identity, flags: Flag) -> list[JobStatus]:
         """All jobs of the peer; ENOENT with the peer's name when there is none."""
         if peer.name is None:
             raise forbidden("user not authenticated")
-        found = self._reader.jobs_of_owner(comparable(peer.name), texts=Flag.CLASSADD in flags)
-        states = [self._assembled(peer, entry, flags) for entry in found]
+        states = [state for page in self.own_job_pages(peer, flags) for state in page]
         if not states:
             raise missing(peer.name)
         return states
 
+    def own_job_pages(self, peer: Identity, flags: Flag) -> Iterator[list[JobStatus]]:
+        """As `own_jobs`, in slices, without an error when there is none."""
+        query = own_jobs(flags)
+        for page in self._matching(peer, query):
+            yield [self._answered(peer, found, flags) for found in page]
+
     def jobs(self, peer: Identity, query: Query) -> Answer:
-        """The jobs that meet a query's conditions and may be read; ENOENT, EPERM, EINVAL, NOINDEX, E2BIG."""
-        entries = self._matching(peer, query)
-        limit = self._limit(query, self._limits.jobs)
+        """The jobs that meet a query's conditions and may be read; errors as `job_pages`."""
         states: list[JobStatus] = []
-        for entry in entries:
-            if limit and len(states) == limit:
-                return self._cut(states, query)
-            if Flag.NO_STATES in query.flags:
-                states.append(JobStatus(jobId=entry.status.jobId))
-            else:
-                states.append(self._assembled(peer, entry, query.flags))
-        if not states:
-            raise self._why_none(peer, query)
+        try:
+            for page in self.job_pages(peer, query):
+                states += page
+        except LBError as error:
+            if not was_cut(error, query):
+                raise
+            return Answer(states, error)
         return Answer(states)
 
-    def page(self, peer: Identity, query: Query, after: str, most: int) -> JobPage:
-        """At most so many of the jobs that meet a query and may be read, behind a unique part, in the order of these.
+    def job_pages(self, peer: Identity, query: Query) -> Iterator[list[JobStatus]]:
+        """The jobs that meet a query and may be read, in slices.
 
-        Whoever goes on from `next` meets each job once, whatever comes or changes meanwhile. Errors as `jobs`, but to
-        find none is an answer.
+        ENOENT, EIDRM, EPERM when there are none; EINVAL, NOINDEX before the first; E2BIG behind as many as the limit.
         """
-        entries = (entry for entry in self._matching(peer, query) if entry.jobid.unique > after)
-        found = nsmallest(most + 1, entries, key=lambda entry: entry.jobid.unique)
-        states = [self._assembled(peer, entry, query.flags) for entry in found[:most]]
-        return JobPage(states, found[most - 1].jobid.unique if len(found) > most else None)
+        limit = self._limit(query, self._limits.jobs)
+        count = 0
+        for page in self.parts(peer, query):
+            if limit and count + len(page) > limit:
+                yield page[: limit - count]
+                raise LBError(errno.E2BIG, _LIMIT_EXCEEDED)
+            count += len(page)
+            yield page
+        if not count:
+            raise self._why_none(peer, query)
+
+    def parts(self, peer: Identity, query: Query, after: str = "") -> Iterator[list[JobStatus]]:
+        """As `job_pages`, but only jobs behind a unique part; no limit counts, and to find none is no error."""
+        self._check(peer, query)
+        for page in self._matching(peer, query, after):
+            yield [self._answered(peer, found, query.flags) for found in page]
+
+    def _answered(self, peer: Identity, found: Seen, flags: Flag) -> JobStatus:
+        if Flag.NO_STATES in flags:
+            return JobStatus(jobId=str(found.entry.jobid))
+        return self._assembly.status(peer, found, flags)
+
+    # Events.
 
     def events(self, peer: Identity, query: Query) -> EventsAnswer:
-        """The events that meet a query's conditions, of jobs that may be read; errors as `jobs`."""
+        """The events that meet a query's conditions, of jobs that may be read; errors as `event_pages`."""
+        events: list[Event] = []
+        try:
+            for page in self.event_pages(peer, query):
+                events += page
+        except LBError as error:
+            if not was_cut(error, query):
+                raise
+            return EventsAnswer(events, error)
+        return EventsAnswer(events)
+
+    def event_pages(self, peer: Identity, query: Query) -> Iterator[list[Event]]:
+        """The events that meet a query, of jobs that may be read, in event order and in slices.
+
+        Slices are empty until all have been found. ENOENT when there are none; the others as `job_pages`.
+        """
+        self._check(peer, query)
         limit = self._limit(query, self._limits.events)
-        found: list[Event] = []
-        for entry in self._matching(peer, query):
-            found += (event for event in self._events(entry) if event_meets(query.events, event))
-        if not found:
-            raise missing("no matching events found")
-        found = in_order(found)
-        if limit and len(found) > limit:
-            error = LBError(errno.E2BIG, _LIMIT_EXCEEDED)
-            if query.results is not Results.LIMITED:
-                raise error
-            return EventsAnswer(found[:limit], error)
-        return EventsAnswer(found)
+        sorter: EventSorter | None = None
+        try:
+            for page in self._matching(peer, query):
+                for entry, allowed in page:
+                    if allowed is not Access.FULL:
+                        continue
+                    if sorter is None:
+                        sorter = EventSorter(condor=_of_one_job(query) and is_condor(entry))
+                    for stored in self._assembly.event_pages(entry, PAGE):
+                        for arrived, line in stored:
+                            event = ulm.parse(line)
+                            event.arrived = arrived
+                            if event_meets(query.events, event):
+                                sorter.add(event, line)
+                        if len(stored) == PAGE:
+                            yield []
+                yield []
+            if sorter is None or not sorter.count:
+                raise missing("no matching events found")
+            if limit and sorter.count > limit and query.results is not Results.LIMITED:
+                raise LBError(errno.E2BIG, _LIMIT_EXCEEDED)
+            yield from _sliced(sorter, limit)
+        finally:
+            if sorter is not None:
+                sorter.close()
+
+    # Limits and refusals.
 
     @staticmethod
     def _limit(query: Query, hard: int) -> int:
@@ -160,116 +220,109 @@ class Lookup:
             return 0
         return min((limit for limit in (query.soft_limit, hard) if limit), default=0)
 
-    @staticmethod
-    def _cut(states: list[JobStatus], query: Query) -> Answer:
-        error = LBError(errno.E2BIG, _LIMIT_EXCEEDED)
-        if query.results is not Results.LIMITED:
-            raise error
-        return Answer(states, error)
+    def _check(self, peer: Identity, query: Query) -> None:
+        if peer.name is None and _asks_for_own(query):
+            raise forbidden("user not authenticated")
+        allowed = self._limits.no_index
+        if allowed == 2 or (allowed == 1 and self._policy().allows(Action.ADMIN_ACCESS, peer)):
+            return
+        by_time = any(condition.attribute is Attribute.TIME for group in query.events for condition in group)
+        check_index(query.jobs, self._reader.finder.indices(), by_time=by_time)
+
+    def _gone(self, uniques: Sequence[str]) -> LBError | None:
+        if self._reader.purged(uniques):
+            return LBError(errno.EIDRM, "matching job already purged")
+        return None
 
     def _why_none(self, peer: Identity, query: Query) -> LBError:
         """A single job that exists but may not be read is a matter of permission (wire-query.md §7.2)."""
         if len(query.jobs) == 1 and len(query.jobs[0]) == 1 and peer.name is not None:
             wanted = _wanted_job(query.jobs[0][0])
             entry = self._reader.job(wanted.unique) if wanted is not None else None
-            if entry is not None and self.view(peer, entry) is None:
+            if entry is not None and self._assembly.seen(peer, entry) is None:
                 return forbidden("not owner")
-        return missing("no matching jobs found")
+        named = [[job.unique for job in map(_wanted_job, group) if job is not None] for group in query.jobs]
+        gone = self._gone([unique for group in named for unique in group]) if all(named) else None
+        return gone or missing("no matching jobs found")
 
     # Which jobs are looked at.
 
-    def _matching(self, peer: Identity, query: Query) -> Iterator[JobEntry]:
-        if peer.name is None and _asks_for_own(query):
-            raise forbidden("user not authenticated")
+    def _matching(self, peer: Identity, query: Query, after: str = "") -> Iterator[list[Seen]]:
+        """The jobs that meet a query and may be read, a slice at a time."""
         texts = Flag.CLASSADD in query.flags or any(
             condition.attribute in _NEEDS_TEXTS for group in query.jobs for condition in group
         )
-        for entry in self._candidates(peer, query, texts):
-            if job_meets(query.jobs, entry.status, entry.jobid, peer.name):
-                readable = self.view(peer, entry)
-                if readable is not None:
-                    yield readable
+        wanted = [job for group in query.jobs for job in map(_wanted_job, group) if job is not None]
+        for entries in self._candidates(peer, query, after, texts):
+            if wanted:
+                _check_server(entries, wanted)
+            yield [
+                found
+                for entry in entries
+                if job_meets(query.jobs, entry.status, entry.jobid, peer.name)
+                and (found := self._assembly.seen(peer, entry)) is not None
+            ]
 
-    def _candidates(self, peer: Identity, query: Query, texts: bool) -> Iterable[JobEntry]:
-        """Jobs among which all matching ones are, by the narrowest group that leads to them."""
-        if not query.jobs:
-            raise LBError(Code.NO_INDEX, "unrestricted queries unsupported")
-        for group in query.jobs:
-            wanted = [_wanted_job(condition) for condition in group]
-            if all(wanted):
-                entries = self._reader.jobs({job.unique for job in wanted if job}, texts=texts)
-                _check_server(entries, [job for job in wanted if job])
-                return entries
-        for group in query.jobs:
-            if all(_is(condition, Attribute.PARENT) for condition in group):
-                parents = [condition.value for condition in group if isinstance(condition.value, JobId)]
-                return _each_once(self._reader.children(parent.unique, texts=texts) for parent in parents)
-        for group in query.jobs:
-            if all(_is(condition, Attribute.OWNER) for condition in group):
-                owners = {comparable(str(condition.value or peer.name)) for condition in group}
-                return _each_once(self._reader.jobs_of_owner(owner, texts=texts) for owner in sorted(owners))
-        raise LBError(Code.NO_INDEX, "No indexed condition in query")
-
-    # Who may read.
-
-    def view(self, peer: Identity, entry: JobEntry) -> JobEntry | None:
-        """The job as `peer` may see it, None when it may not be read at all (security.md §11.1)."""
-        allowed = access(self._policy(), peer, entry.owner, entry.status.payload_owner, entry.acl)
-        return entry if allowed is Access.FULL else None
-
-    # What the answer carries.
-
-    def _events(self, entry: JobEntry) -> list[Event]:
-        return read_events(self._reader.events(entry.key), condor=entry.status.jobtype == JobType.CONDOR)
-
-    def _assembled(self, peer: Identity, entry: JobEntry, flags: Flag) -> JobStatus:
-        """The status with what the flags ask for (state-machine.md §17)."""
-        status = entry.status
-        if status.state == State.Undefined:
-            status = msgspec.structs.replace(status, state=State.Unknown, lastUpdateTime=status.lastUpdateTime or 1)
-        if entry.acl:
-            acl = ACL.parse(entry.acl)
-            status = msgspec.structs.replace(status, acl=entry.acl, access_rights=acl.access_rights())
-        if status.jobtype in PARENT_TYPES:
-            status = self._with_children(peer, entry, status, flags)
-        elif status.children_hist is None:
-            status = msgspec.structs.replace(status, children_hist=[0] * STATES)
-        if Flag.HISTORY in flags:
-            status = msgspec.structs.replace(status, history=write_history(self._events(entry)))
-        return anonymised(status, self._salt) if Flag.ANONYMIZED in flags else status
-
-    def _with_children(self, peer: Identity, entry: JobEntry, status: JobStatus, flags: Flag) -> JobStatus:
-        histogram = status.children_hist if Flag.CHILDHIST_FAST in flags else None
-        children: list[str] | None = None
-        states: list[JobStatus] | None = None
-        if flags & (Flag.CHILDREN | Flag.CHILDSTAT | Flag.CHILDHIST_THOROUGH):
-            found = list(self._reader.children(entry.jobid.unique, texts=Flag.CHILDSTAT in flags))
-            if Flag.CHILDREN in flags:
-                children = [str(child.jobid) for child in found]
-            if Flag.CHILDSTAT in flags:
-                states = [child.status for child in found if self.view(peer, child) is not None]
-            if Flag.CHILDHIST_THOROUGH in flags:
-                histogram = [0] * STATES
-                for child in found:
-                    histogram[child.status.state] += 1
-        return msgspec.structs.replace(
-            status, children=children or None, children_states=states or None, children_hist=histogram
-        )
+    def _candidates(self, peer: Identity, query: Query, after: str, texts: bool) -> Iterator[list[JobEntry]]:
+        finder = self._reader.finder
+        columns = {column for index in finder.indices() for column in index}
+        found = plan(query, peer.name, columns, finder.estimate)
+        if found.uniques is not None:
+            uniques = [unique for unique in found.uniques if unique > after]
+            for start in range(0, len(uniques), PAGE):
+                yield self._reader.jobs(uniques[start : start + PAGE], texts=texts)
+            return
+        most = PAGE if _in_order(found) else _PLACES
+        while places := finder.places(found.selection, after, most):
+            for start in range(0, len(places), PAGE):
+                keys = [place.key for place in places[start : start + PAGE]]
+                yield self._reader.entries(keys, texts=texts)
+            if len(places) < most:
+                return
+            after = places[-1].unique
 
 
-def _is(condition: Condition, attribute: Attribute) -> bool:
-    return condition.attribute is attribute and condition.operator is Operator.EQUAL
+def was_cut(error: LBError, query: Query) -> bool:
+    """Whether what came before an error is an answer nonetheless."""
+    return error.code == errno.E2BIG and query.results is Results.LIMITED
+
+
+def _sliced(events: Iterator[Event] | EventSorter, limit: int) -> Iterator[list[Event]]:
+    page: list[Event] = []
+    for number, event in enumerate(events):
+        if limit and number == limit:
+            yield page
+            raise LBError(errno.E2BIG, _LIMIT_EXCEEDED)
+        page.append(event)
+        if len(page) == PAGE:
+            yield page
+            page = []
+    yield page
+
+
+def _in_order(found: Plan) -> bool:
+    """Whether an index gives a selection's jobs in the order of the answer."""
+    selection = found.selection
+    return selection.column is None or (
+        len(selection.ranges) == 1 and selection.ranges[0].low == selection.ranges[0].high is not None
+    )
+
+
+def _of_one_job(query: Query) -> bool:
+    return any(len(group) == 1 and _wanted_job(group[0]) is not None for group in query.jobs)
 
 
 def _wanted_job(condition: Condition) -> JobId | None:
-    if _is(condition, Attribute.JOBID) and isinstance(condition.value, JobId):
-        return condition.value
+    if condition.attribute is Attribute.JOBID and condition.operator is Operator.EQUAL:
+        return condition.value if isinstance(condition.value, JobId) else None
     return None
 
 
 def _asks_for_own(query: Query) -> bool:
     return any(
-        condition.attribute is Attribute.OWNER and condition.value is None
+        condition.attribute is Attribute.OWNER
+        and condition.value is None
+        and condition.operator is not Operator.CHANGED
         for group in query.jobs
         for condition in group
     )
@@ -282,12 +335,3 @@ def _check_server(entries: list[JobEntry], wanted: list[JobId]) -> None:
         here = known.get(job.unique)
         if here is not None and (here.host.lower(), here.port) != (job.host.lower(), job.port):
             raise invalid(f"{job}: does not match server address ({here.server})")
-
-
-def _each_once(groups: Iterable[Iterable[JobEntry]]) -> Iterator[JobEntry]:
-    seen: set[int] = set()
-    for entries in groups:
-        for entry in entries:
-            if entry.key not in seen:
-                seen.add(entry.key)
-                yield entry

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import IntEnum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from lb.model.indexing import Index
 from lb.model.jobid import JobId
 from lb.model.status import JobStatus
 from lb.state.job import Job, Texts
+
+if TYPE_CHECKING:
+    from lb.store.selection import Finder
 
 
 class StoreError(Exception):
@@ -174,6 +178,10 @@ class Writer(Protocol):
     def outbox(self) -> OutboxWriter:
         """Registrations and the outbox, written by the same thread."""
 
+    @property
+    def index(self) -> IndexWriter:
+        """What is indexed of jobs, written by the same thread."""
+
     def new_key(self) -> int:
         """A number for a job that is about to be written."""
 
@@ -205,6 +213,20 @@ class Writer(Protocol):
         """
 
     def close(self) -> None: ...
+
+
+class IndexWriter(Protocol):
+    """The writing side of what is indexed of jobs; each call is a transaction of its own."""
+
+    @property
+    def indices(self) -> tuple[Index, ...]:
+        """What is configured, filled or not."""
+
+    def configure(self, indices: Sequence[Index]) -> None:
+        """Have these indices from now on; what is new is usable when `fill` has nothing left to do."""
+
+    def fill(self, most: int) -> bool:
+        """Fill new columns from the next jobs, or delete rows of dropped ones, so many; whether there is more to do."""
 
 
 class OutboxWriter(Protocol):
@@ -262,17 +284,30 @@ class OutboxReader(Protocol):
 class Reader(Protocol):
     """The reading side; sees what has been committed."""
 
+    @property
+    def finder(self) -> Finder:
+        """What finds jobs by their values."""
+
     def job(self, unique: str, *, texts: bool = False) -> JobEntry | None:
         """One job; `texts`: with JDL and the like in its status."""
+
+    def last_code(self, unique: str) -> str | None:
+        """The sequence code of the last event that moved a job's state, None without any."""
+
+    def purged(self, uniques: Collection[str]) -> set[str]:
+        """Those of these jobs that were purged and have not come again."""
 
     def jobs(self, uniques: Collection[str], *, texts: bool = False) -> list[JobEntry]:
         """The known jobs among `uniques`, in the order of their unique parts."""
 
-    def jobs_of_owner(self, owner_key: str, *, texts: bool = False) -> Iterator[JobEntry]:
-        """All jobs of an owner (comparable form), in the order of their unique parts."""
+    def entries(self, keys: Sequence[int], *, texts: bool = False) -> list[JobEntry]:
+        """Jobs by their keys, in the order of their unique parts; those that are gone are left out."""
 
     def children(self, parent: str, *, texts: bool = False) -> Iterator[JobEntry]:
         """Jobs that have this parent, in the order of their creation."""
+
+    def child_ids(self, parent: str) -> list[JobId]:
+        """Ids of the jobs that have this parent, in the order of their creation."""
 
     def events(self, key: int) -> Iterator[StoredEvent]:
         """Events of a job in the order of arrival."""

@@ -35,10 +35,13 @@ from lb.store.interface import (
     StoreError,
 )
 from lb.store.sqlite_connections import ConnectionTable, connections_of
+from lb.store.sqlite_finder import SQLiteFinder
+from lb.store.sqlite_index import IndexTable
 from lb.store.sqlite_outbox import SQLiteOutboxReader, SQLiteOutboxWriter, write_outgoing
+from lb.store.sqlite_purge import PurgeTable, purged_among
 
 #: Newest schema this code knows; `schema/N.sql` leads from N-1 to N.
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 5
 #: Pages of WAL after which the writer moves them into the database file: 16 MB of 4 kB pages.
 _CHECKPOINT_PAGES: Final = 4000
 _DIGEST: Final = 16
@@ -125,8 +128,10 @@ class SQLiteWriter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.outbox = SQLiteOutboxWriter(connection)
+        self.index = IndexTable(connection)
+        self.purge = PurgeTable(connection, self.index)
         self._connections = ConnectionTable(connection)
-        (self._last_key,) = connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
+        self._last_key = self.purge.last_key
 
     def new_key(self) -> int:
         self._last_key += 1
@@ -189,6 +194,8 @@ class SQLiteWriter:
             self._write_statuses([job for job in jobs if not job.fresh])
             self._write_texts([job for job in jobs if job.state.texts is not job.stored_texts])
             self._write_events(events)
+            self.index.write(jobs)
+            self.purge.revive([job.jobid.unique for job in jobs if job.fresh])
             write_outgoing(self._connection, outgoing)
             self._connections.write(connections)
         for job in jobs:
@@ -310,6 +317,7 @@ class SQLiteReader:
     def __init__(self, connection: sqlite3.Connection, renewal: Renewal | None = None) -> None:
         self._connection = connection
         self._renewal = renewal
+        self.finder = SQLiteFinder(connection)
 
     def job(self, unique: str, *, texts: bool = False) -> JobEntry | None:
         return next(self._select("j.unique_part = ?", (to_sql(unique),), texts), None)
@@ -318,11 +326,30 @@ class SQLiteReader:
         condition = f"j.unique_part IN ({_WANTED}) ORDER BY j.unique_part"
         return list(self._select(condition, (json_texts(uniques),), texts))
 
-    def jobs_of_owner(self, owner_key: str, *, texts: bool = False) -> Iterator[JobEntry]:
-        return self._select("j.owner_key = ? ORDER BY j.unique_part", (to_sql(owner_key),), texts)
+    def last_code(self, unique: str) -> str | None:
+        with reported():
+            row = self._connection.execute(
+                "SELECT status FROM jobs WHERE unique_part = ?", (to_sql(unique),)
+            ).fetchone()
+        return None if row is None else decode(row[0]).hidden.last
+
+    def purged(self, uniques: Collection[str]) -> set[str]:
+        with reported():
+            return purged_among(self._connection, uniques)
+
+    def entries(self, keys: Sequence[int], *, texts: bool = False) -> list[JobEntry]:
+        condition = f"j.id IN ({_WANTED}) ORDER BY j.unique_part"
+        return list(self._select(condition, (json.dumps(list(keys)),), texts))
 
     def children(self, parent: str, *, texts: bool = False) -> Iterator[JobEntry]:
         return self._select("j.parent = ? ORDER BY j.id", (to_sql(parent),), texts)
+
+    def child_ids(self, parent: str) -> list[JobId]:
+        with reported():
+            rows = self._connection.execute(
+                "SELECT unique_part, host, port FROM jobs WHERE parent = ? ORDER BY id", (to_sql(parent),)
+            ).fetchall()
+        return [_jobid(*row) for row in rows]
 
     def events(self, key: int) -> Iterator[StoredEvent]:
         with reported():

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from lb.model.indexing import OWNER
 from lb.model.jobid import JobId
 from lb.state.fold import blank
 from lb.state.job import Job, Texts
 from lb.store.columns import from_sql, to_sql
 from lb.store.interface import NewEvent, StoredJob, StoreError
+from lb.store.selection import Range, Selection
 from lb.store.sqlite import SCHEMA_VERSION, SQLiteStore
 
 TEXTS = Texts(jdl="[ a = 1 ]", branches={3: "[]"})
@@ -82,7 +84,12 @@ class Storing(SynchronousTestCase):
         jobs[2].parent = "a"
         self.writer.write(jobs, [])
         reader = self.store.reader()
-        self.assertEqual([entry.jobid.unique for entry in reader.jobs_of_owner("/cn=a")], ["a", "b", "c"])
+        selection = Selection(OWNER, (Range("/cn=a", "/cn=a"),))
+        places = reader.finder.places(selection, "", 2)
+        places += reader.finder.places(selection, places[-1].unique, 2)
+        self.assertEqual([place.unique for place in places], ["a", "b", "c"])
+        found = reader.entries([place.key for place in places])
+        self.assertEqual([entry.jobid.unique for entry in found], ["a", "b", "c"])
         self.assertEqual([entry.jobid.unique for entry in reader.children("a")], ["b"])
 
     def test_one_server(self) -> None:

@@ -10,10 +10,9 @@ from typing import Final
 
 import msgspec
 
-from lb.model.event import Event
 from lb.model.query import Flag
 from lb.model.status import PARENT_TYPES, STATES, JobStatus, JobType, State
-from lb.server.access import Access, anonymised, hashed, reduced
+from lb.server.access import Access, anonymised, reduced, told
 from lb.server.events import read_events
 from lb.state.job import Job, decode, encode
 from lb.store.interface import StoredEvent
@@ -46,7 +45,7 @@ def write(job: Job, of: Variant, events: Callable[[], list[StoredEvent]], salt: 
         status = reduced(status)
     if Flag.HISTORY in flags:
         collected = read_events(events(), condor=status.jobtype == JobType.CONDOR)
-        status.history = write_history(_told(event, allowed, salt) for event in collected)
+        status.history = write_history(told(event, allowed, salt) for event in collected)
     if allowed is Access.ANONYMISED:
         status = anonymised(status, salt)
     return encode(Job(status))
@@ -55,18 +54,3 @@ def write(job: Job, of: Variant, events: Callable[[], list[StoredEvent]], salt: 
 def read(content: bytes) -> JobStatus:
     """The state that was written."""
     return decode(content).status
-
-
-def _told(event: Event, allowed: Access, salt: str) -> Event:
-    """An event without the names that are not to be told (security.md §12)."""
-    if allowed is Access.FULL:
-        return event
-    name = event.user
-    event.user = None if name is None or allowed is Access.REDUCED else hashed(name, salt)
-    target = event.text("user_id")
-    if target is not None:
-        if allowed is Access.REDUCED:
-            del event.attributes["user_id"]
-        else:
-            event.attributes["user_id"] = hashed(target, salt)
-    return event

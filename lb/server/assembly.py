@@ -1,0 +1,129 @@
+"""What an answer carries of a job that was found: as much as its asker may read, with what the flags ask for.
+
+Blocking, for the thread that owns the reading side. Every job passes `seen` (P7), which asks who may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+
+from lb.model.errors import forbidden
+from lb.model.event import Event
+from lb.model.query import Flag
+from lb.model.status import PARENT_TYPES, STATES, JobStatus, JobType, State
+from lb.security.acl import ACL
+from lb.security.identity import Identity
+from lb.security.policy import Policy
+from lb.server.access import Access, access, anonymised, reduced, told, without_descriptions
+from lb.server.events import read_events
+from lb.store.interface import JobEntry, Reader, StoredEvent
+from lb.wire.history import write_history
+
+_CHILDREN: Final = Flag.CHILDREN | Flag.CHILDSTAT | Flag.CHILDHIST_THOROUGH
+#: Views that let somebody read events as well (wire-query.md §9.1).
+_WITH_EVENTS: Final = frozenset({Access.FULL})
+
+
+class Seen(NamedTuple):
+    """A job and how much of it the asker may read."""
+
+    entry: JobEntry
+    access: Access
+
+
+class Assembly:
+    """Makes statuses of entries, for one reading side."""
+
+    def __init__(self, reader: Reader, policy: Callable[[], Policy], salt: str) -> None:
+        """`salt`: what makes this server's hashes of names its own."""
+        self._reader = reader
+        self._policy = policy
+        self._salt = salt
+
+    def seen(self, peer: Identity, entry: JobEntry) -> Seen | None:
+        """A job as `peer` may see it, None when it may not be read at all (security.md §11.1)."""
+        allowed = access(self._policy(), peer, entry.owner, entry.status.payload_owner, entry.acl)
+        return None if allowed is Access.NONE else Seen(entry, allowed)
+
+    def readable_events(self, peer: Identity, entry: JobEntry) -> bool:
+        """Whether `peer` may read the events of a job."""
+        found = self.seen(peer, entry)
+        return found is not None and found.access in _WITH_EVENTS
+
+    def events(self, entry: JobEntry) -> list[Event]:
+        """All events of a job in event order."""
+        return read_events(self._reader.events(entry.key), condor=is_condor(entry))
+
+    def events_for(self, peer: Identity, entry: JobEntry) -> list[Event]:
+        """`events`, or EPERM."""
+        if not self.readable_events(peer, entry):
+            raise forbidden("not owner")
+        return self.events(entry)
+
+    def event_pages(self, entry: JobEntry, most: int) -> Iterator[list[StoredEvent]]:
+        """The events of a job in the order of arrival, so many at once."""
+        return self._reader.finder.event_pages(entry.key, most)
+
+    def status(self, peer: Identity, found: Seen, flags: Flag) -> JobStatus:
+        """The status with what the flags ask for (state-machine.md §17)."""
+        entry, allowed = found
+        status = entry.status
+        if status.state == State.Undefined:
+            status = msgspec.structs.replace(status, state=State.Unknown, lastUpdateTime=status.lastUpdateTime or 1)
+        if allowed is Access.REDUCED:
+            return reduced(status if Flag.CLASSADD in flags else without_descriptions(status))
+        if entry.acl:
+            acl = ACL.parse(entry.acl)
+            status = msgspec.structs.replace(status, acl=entry.acl, access_rights=acl.access_rights())
+        if status.jobtype in PARENT_TYPES:
+            status = self._with_children(peer, entry, status, flags)
+        elif status.children_hist is None:
+            status = msgspec.structs.replace(status, children_hist=[0] * STATES)
+        if Flag.CLASSADD not in flags:
+            status = without_descriptions(status)
+        if Flag.HISTORY in flags:
+            events = (told(event, allowed, self._salt) for event in self.events(entry))
+            status = msgspec.structs.replace(status, history=write_history(events))
+        return self._named(status, allowed, flags)
+
+    def _named(self, status: JobStatus, allowed: Access, flags: Flag) -> JobStatus:
+        if allowed is Access.ANONYMISED or Flag.ANONYMIZED in flags:
+            return anonymised(status, self._salt)
+        return status
+
+    def _with_children(self, peer: Identity, entry: JobEntry, status: JobStatus, flags: Flag) -> JobStatus:
+        histogram = status.children_hist if Flag.CHILDHIST_FAST in flags else None
+        children: list[str] | None = None
+        states: list[JobStatus] | None = None
+        parent = entry.jobid.unique
+        if flags & _CHILDREN == Flag.CHILDREN:
+            children = [str(child) for child in self._reader.child_ids(parent)]
+        elif flags & _CHILDREN:
+            found = list(self._reader.children(parent, texts=Flag.CHILDSTAT in flags))
+            if Flag.CHILDREN in flags:
+                children = [str(child.jobid) for child in found]
+            if Flag.CHILDSTAT in flags:
+                states = [state for child in found if (state := self._child(peer, child, flags)) is not None]
+            if Flag.CHILDHIST_THOROUGH in flags:
+                histogram = [0] * STATES
+                for child in found:
+                    histogram[child.status.state] += 1
+        return msgspec.structs.replace(
+            status, children=children or None, children_states=states or None, children_hist=histogram
+        )
+
+    def _child(self, peer: Identity, child: JobEntry, flags: Flag) -> JobStatus | None:
+        found = self.seen(peer, child)
+        if found is None:
+            return None
+        if found.access is Access.REDUCED:
+            return reduced(child.status)
+        return self._named(child.status, found.access, flags)
+
+
+def is_condor(entry: JobEntry) -> bool:
+    """Whether the sequence codes of a job's events are those of Condor."""
+    return entry.status.jobtype == JobType.CONDOR

@@ -1,0 +1,134 @@
+"""Finding jobs in an SQLite database by selections: the reading side of queries, a page at a time.
+
+Where an index gives the order of the answer a page costs what it holds; where it does not, a selection is sorted
+for many pages at once. Knows nothing of conditions or of who asks.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from lb.model.indexing import OWNER, Index, from_title
+from lb.store.columns import from_sql, json_texts, reported, to_sql
+from lb.store.interface import StoredEvent
+from lb.store.selection import JOBID, PARENT, Place, Range, Selection
+from lb.store.sqlite_index import indexed_value, read_indices
+
+#: Columns of `jobs` that stand for themselves.
+_OWN: Final = {JOBID: "unique_part", OWNER: "owner_key", PARENT: "parent"}
+
+
+#: Numbers of events that are looked up at once: 20,000 take some 2 ms.
+_NUMBERS: Final = 20_000
+
+
+class _Source(NamedTuple):
+    """Where a selection's jobs stand: a table, its columns for key, and the condition with its parameters."""
+
+    table: str
+    key: str
+    condition: str
+    parameters: list[Any]
+
+
+class SQLiteFinder:
+    """The part of a reading side that answers selections."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def indices(self) -> tuple[Index, ...]:
+        """What is configured to be indexed, as far as it is filled."""
+        with reported():
+            ready = {*_OWN, *self._columns()}
+            return tuple(index for index in read_indices(self._connection) if ready.issuperset(index))
+
+    def _columns(self) -> dict[Any, int]:
+        rows = self._connection.execute("SELECT title, id FROM index_columns WHERE NOT dropped AND filled IS NULL")
+        return {from_title(from_sql(title)): id_ for title, id_ in rows}
+
+    def _source(self, selection: Selection) -> _Source | None:
+        if selection.column is None:
+            return _Source("jobs", "id", "true", [])
+        own = _OWN.get(selection.column)
+        if own is not None:
+            points = [each.low for each in selection.ranges if each.low is not None and each.low == each.high]
+            if len(points) == len(selection.ranges) > 1:
+                return _Source("jobs", "id", f"{own} IN (SELECT value FROM json_each(?))", [json_texts(points)])
+            return _Source("jobs", "id", *_ranges(own, selection.ranges, _whole))
+        column = self._columns().get(selection.column)
+        if column is None:
+            return None
+        condition, parameters = _ranges("value", selection.ranges, indexed_value)
+        return _Source("indexed", "job", f"column_id = ? AND {condition}", [column, *parameters])
+
+    def estimate(self, selection: Selection, most: int) -> int:
+        """How many jobs there are in a selection; `most` stands for all greater numbers and for what is unknown."""
+        with reported():
+            source = self._source(selection)
+            if source is None:
+                return most
+            (count,) = self._connection.execute(
+                f"SELECT count(*) FROM (SELECT 1 FROM {source.table} WHERE {source.condition} LIMIT ?)",
+                (*source.parameters, most),
+            ).fetchone()
+        return int(count)
+
+    def places(self, selection: Selection, after: str, most: int) -> list[Place]:
+        """The next jobs of a selection behind a unique part, at most so many, in the order of their unique parts."""
+        with reported():
+            # A column that was dropped meanwhile leads nowhere: all jobs are looked at then.
+            source = self._source(selection) or _Source("jobs", "id", "true", [])
+            # A job has one value in a column: nothing comes twice.
+            rows = self._connection.execute(
+                f"SELECT {source.key}, unique_part FROM {source.table}"
+                f" WHERE {source.condition} AND unique_part > ? ORDER BY unique_part LIMIT ?",
+                (*source.parameters, to_sql(after), most),
+            ).fetchall()
+        return [Place(key, from_sql(unique)) for key, unique in rows]
+
+    def event_pages(self, key: int, most: int) -> Iterator[list[StoredEvent]]:
+        """The events of a job in the order of arrival, so many at once; nothing is held open between the pages."""
+        last = 0
+        while chosen := self._event_numbers(key, last):
+            for start in range(0, len(chosen), most):
+                yield self._events(chosen[start : start + most])
+            last = chosen[-1]
+            if len(chosen) < _NUMBERS:
+                return
+
+    def _event_numbers(self, key: int, after: int) -> list[int]:
+        with reported():
+            rows = self._connection.execute(
+                "SELECT id FROM events WHERE job = ? AND id > ? ORDER BY id LIMIT ?", (key, after, _NUMBERS)
+            ).fetchall()
+        return [number for (number,) in rows]
+
+    def _events(self, numbers: Sequence[int]) -> list[StoredEvent]:
+        with reported():
+            rows = self._connection.execute(
+                "SELECT e.arrived, e.line FROM json_each(?) v CROSS JOIN events e ON e.id = v.value ORDER BY v.key",
+                (json.dumps(numbers),),
+            ).fetchall()
+        return [StoredEvent(arrived, line) for arrived, line in rows]
+
+
+def _whole(value: Any) -> Any:
+    return to_sql(value) if isinstance(value, str) else value
+
+
+def _ranges(column: str, ranges: Sequence[Range], convert: Callable[[Any], Any]) -> tuple[str, list[Any]]:
+    terms, parameters = [], []
+    for low, high in ranges:
+        low, high = convert(low), convert(high)
+        if low is not None and low == high:
+            terms.append(f"{column} = ?")
+            parameters.append(low)
+            continue
+        bounds = [(f"{column} >= ?", low), (f"{column} <= ?", high)]
+        terms.append("(" + (" AND ".join(term for term, bound in bounds if bound is not None) or "true") + ")")
+        parameters += [bound for _, bound in bounds if bound is not None]
+    return "(" + " OR ".join(terms) + ")" if terms else "false", parameters
