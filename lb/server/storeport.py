@@ -1,10 +1,13 @@
 """The store port: event lines in interlogger frames, a reply to each (spec: wire-logging.md §3).
 
-Loggers, producers and proxies all come here. A frame that cannot be decoded is answered and ends the connection,
-a header that is none ends it without a word, as C peers expect.
+Loggers, producers and proxies all come here. A frame that cannot be decoded or is too long is answered and ends the
+connection, a header that is none ends it without a word, as C peers expect.
 """
 
 from __future__ import annotations
+
+import errno
+from typing import Final
 
 from twisted.internet.defer import Deferred
 
@@ -14,21 +17,19 @@ from lb.service.bounds import Limits
 from lb.service.exchange import Exchange
 from lb.wire import il
 
-
-class UndecodableFrameError(Exception):
-    """A frame whose body is no event; `complete` holds the lines of the frames before it."""
-
-    def __init__(self, reason: str, complete: list[bytes]) -> None:
-        super().__init__(reason)
-        self.complete = complete
+_UNDECODABLE: Final = il.Reply(il.Major.PROTO, 0, "decoding event string failed")
 
 
 class BrokenStreamError(Exception):
-    """Bytes that are no frame; `complete` holds the lines of the frames before them."""
+    """Bytes after which nothing can be read; `complete` holds the lines of the frames before them.
 
-    def __init__(self, reason: str, complete: list[bytes]) -> None:
+    `reply` is what is said of them, None for bytes that are no frame.
+    """
+
+    def __init__(self, reason: str, complete: list[bytes], reply: il.Reply | None) -> None:
         super().__init__(reason)
         self.complete = complete
+        self.reply = reply
 
 
 class LineReader:
@@ -42,7 +43,7 @@ class LineReader:
         return self._frames.held
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Lines of the frames that `data` completes; raises UndecodableFrameError and BrokenStreamError."""
+        """Lines of the frames that `data` completes; raises BrokenStreamError."""
         broken = None
         try:
             bodies = self._frames.feed(data)
@@ -54,16 +55,19 @@ class LineReader:
             try:
                 lines.append(il.read_line(body))
             except il.FrameError as error:
-                raise UndecodableFrameError(str(error), lines) from None
+                raise BrokenStreamError(str(error), lines, _UNDECODABLE) from None
         if broken is not None:
-            raise BrokenStreamError(str(broken), lines)
+            # Without an answer a logger would send a frame that is too long again and again, and nothing behind it.
+            too_long = isinstance(broken, il.FrameTooLongError)
+            reply = il.Reply(il.Major.PROTO, errno.E2BIG, str(broken)) if too_long else None
+            raise BrokenStreamError(str(broken), lines, reply)
         return lines
 
 
 class StorePort(Exchange):
     """One connection of the store port."""
 
-    unreadable = (UndecodableFrameError, BrokenStreamError)
+    unreadable = (BrokenStreamError,)
 
     def __init__(self, collector: Collector, limits: Limits) -> None:
         super().__init__(limits)
@@ -85,6 +89,5 @@ class StorePort(Exchange):
         return b"".join(map(il.write_reply, replies))
 
     def refusal(self, reason: Exception) -> bytes:
-        if isinstance(reason, UndecodableFrameError):
-            return il.write_reply(il.Reply(il.Major.PROTO, 0, "decoding event string failed"))
-        return b""
+        reply = reason.reply if isinstance(reason, BrokenStreamError) else None
+        return il.write_reply(reply) if reply is not None else b""

@@ -25,6 +25,10 @@ class FrameError(LengthPrefixError):
     """Bytes that are no frame, event or reply; of a reader, `complete` holds the frame bodies that came before them."""
 
 
+class FrameTooLongError(FrameError):
+    """A frame is announced that is longer than what is taken; nothing after its header is looked at."""
+
+
 class Major:
     """First numbers of a reply (wire-logging.md §3.4)."""
 
@@ -62,8 +66,10 @@ class FrameReader(LengthPrefixReader):
         if header[16] != 0x0A or not digits.isdigit():
             raise FrameError(f"frame header {header!r} is not 16 blanks and digits and a line feed")
         length = int(digits)
-        if not 0 < length <= self._max_frame:
-            raise FrameError(f"frame of {length} bytes, at most {self._max_frame} are taken")
+        if not length:
+            raise FrameError("frame of no bytes")
+        if length > self._max_frame:
+            raise FrameTooLongError(f"frame of {length} bytes, at most {self._max_frame} are taken")
         return length
 
 

@@ -94,3 +94,21 @@ class WholeWay(House):
         nodes = self.wait_for(job, acknowledged)
         self.assertEqual(nodes[:acknowledged], [f"wn{n}" for n in range(1, acknowledged + 1)], f"seed {seed}")
         self.assertEqual(len(nodes), len(set(nodes)), f"seed {seed}")
+
+
+class SmallServer(House):
+    """A server that takes shorter messages than its logger."""
+
+    server_options = ("--max-message", "1M")
+
+    def test_too_long(self) -> None:
+        """P5: an event that is too long for its server is refused, goes to quarantine, and stops none behind it."""
+        job = self.register()
+        connection = connect(self.logger_port, self.state / "pki")
+        large = dglog.message(running(2, "n" * 30_000_000, job=str(job), user=self.user).encode())
+        connection.sendall(self.message(job, 1) + large + self.message(job, 3))
+        came = iter(answers(connection))
+        self.assertEqual([next(came) for _ in range(3)], [0] * 3)
+        self.assertEqual(self.wait_for(job, 2), ["wn1", "wn3"])
+        self.assertIn(b"at most 1048576 are taken", self.quarantined()[:1000])
+        connection.close()

@@ -131,12 +131,16 @@ class Ports(SynchronousTestCase):
         self.assertTrue(transport.disconnecting)
 
     def test_announced_length(self) -> None:
-        """P10: an announced length beyond the bound ends the connection before a byte of it is kept."""
-        for length, kept in ((100_000, True), (100_001, False)):
+        """P5, P10: an announced length beyond the bound is refused for good, before a byte of it is kept."""
+        refusal = il.Reply(400, errno.E2BIG, "frame of 100001 bytes, at most 100000 are taken")
+        for length, answer in ((100_000, b""), (100_001, il.write_reply(refusal))):
             port, transport = self._connect()
             port.dataReceived(b"%16d\n" % length)
-            self.assertIs(transport.disconnecting, not kept)
+            self.assertEqual((transport.value(), transport.disconnecting), (answer, bool(answer)))
+            port.dataReceived(il.frame(b"what follows is not looked at"))
+            self.assertEqual(transport.value(), answer)
             port.connectionLost()
+        self.assertTrue(il.is_permanent(refusal))
 
     def test_slow_peer(self) -> None:
         """A message that does not get complete in time ends its connection; an idle one may stay longer."""
