@@ -166,7 +166,13 @@ def compose(options: Options, reactor: Any) -> MultiService:
     )
     collector = Collector(ingest, writing.call, storing)
     api = API(questions, collector, reactor.seconds, options.limits(APILimits))
-    pages = site(questions, reactor, server_info=ServerInfo(identity=options.own_name, indices=INDICES), api=api)
+    pages = site(
+        questions,
+        reactor,
+        server_info=ServerInfo(identity=options.own_name, indices=INDICES),
+        api=api,
+        registrations=notifications.subscriptions,
+    )
     maintenance = Maintenance(writing, Recomputation(writer, ingest), lambda: policy, options.own_name)
     others: dict[str, Answering] = {
         recompute.PATH: lambda request, peer, address: maintenance.recompute(request, peer),

@@ -14,6 +14,9 @@ from lb.model.query import NO_FLAGS, Flag, read_flags, write_flags
 #: Modifiers that are pages of their own; the first of these that is given wins.
 SPECIALS: Final = ("wsdl", "types", "agu", "version", "configuration", "stats")
 
+#: Modifiers of the list of registrations: whose are listed.
+SCOPES: Final = ("all", "foreign")
+
 _END: Final = re.compile(r"[ \t\n\v\f\r]")
 _PAGE: Final = re.compile(r"[1-9]\d{0,5}", re.ASCII)
 _OPERATOR: Final = re.compile("[=<>]")
@@ -30,6 +33,7 @@ class Address(NamedTuple):
     query: str | None = None
     flags: Flag = NO_FLAGS
     page: int = 1
+    scope: str = ""  #: one of `SCOPES`, empty for the own ones
 
 
 def read(uri: bytes) -> Address:
@@ -48,6 +52,7 @@ def read(uri: bytes) -> Address:
         query=_query(values["query="]) if "query=" in values else None,
         flags=read_flags(_decoded(values.get("flags=", ""))),
         page=int(page) if _PAGE.fullmatch(page) else 1,
+        scope=next((name for name in SCOPES if name in values), ""),
     )
 
 

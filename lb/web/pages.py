@@ -15,12 +15,13 @@ from lb.model.jobid import parse_cached
 from lb.model.query import Attribute, Condition, Flag, Operator, Query, Results
 from lb.model.status import PARENT_TYPES, JobStatus
 from lb.security.identity import Identity
-from lb.web import plain
+from lb.web import notifications, plain
 from lb.web.address import Address
 from lb.web.grammar import read_query
 from lb.web.jobpage import job_page
 from lb.web.jobs import Jobs, ServerInfo
 from lb.web.listpage import list_page
+from lb.web.notifications import Registrations
 from lb.web.serverpages import configuration_page, error_page, facts
 from lb.wire.http_status import REASONS, Operation, status_of
 
@@ -57,11 +58,12 @@ class Asked(NamedTuple):
 
 
 class Server(NamedTuple):
-    """What pages are made from; `now` gives seconds since the epoch."""
+    """What pages are made from; `now` gives seconds since the epoch. Without `registrations` they have no pages."""
 
     jobs: Jobs
     info: ServerInfo
     now: Callable[[], float]
+    registrations: Registrations | None = None
 
 
 Show = Callable[[Server, Asked], Awaitable[Page]]
@@ -127,6 +129,27 @@ async def _configuration(server: Server, asked: Asked) -> Page:
     return Page(200, HTML, await configuration_page(known, asked.subject))
 
 
+async def _registrations(server: Server, asked: Asked) -> Page:
+    """The list of registrations, or one of them."""
+    if server.registrations is None:
+        raise LBError(errno.ENOSYS, "this server has no notifications")
+    address = asked.address
+    unique = address.path.partition(":")[2]
+    if unique:
+        one = server.registrations.one(asked.peer, unique)
+        if address.text:
+            return _text(notifications.text(one))
+        return Page(200, HTML, await notifications.page(one, asked.subject))
+    _, own, others = notifications.SCOPES[address.scope]
+    found = server.registrations.listed(asked.peer, own=own, others=others)
+    if address.text:
+        return _text(notifications.list_text(found))
+    everybody = server.registrations.sees_all(asked.peer)
+    scope = address.scope if everybody else ""
+    made = await notifications.list_page(found, scope, everybody=everybody, subject=asked.subject)
+    return Page(200, HTML, made)
+
+
 async def _favicon(server: Server, asked: Asked) -> Page:
     raise missing("there is no favicon.ico: pages name their icon")
 
@@ -137,6 +160,7 @@ SPECIALS: Final[dict[str, Show]] = {"version": _version, "configuration": _confi
 PATHS: Final[tuple[tuple[re.Pattern[str], Show], ...]] = (
     (re.compile("/"), _list),
     (re.compile(r"/favicon\.ico"), _favicon),
+    (re.compile("/NOTIF(?::[A-Za-z0-9_-]*)?", re.ASCII), _registrations),
     # Names with these beginnings are never jobs.
     (re.compile("/(?!NOTIF(?:$|:)|RSS:|VMHOST:|static/)[^/\x00-\x20\x7f]+"), _job),
 )

@@ -29,6 +29,7 @@ from lb.web.api.messages import Answer, problem
 from lb.web.api.service import API
 from lb.web.assets import ASSETS
 from lb.web.jobs import Jobs, ServerInfo
+from lb.web.notifications import Registrations
 from lb.web.pages import PLAIN, Asked, Page, Refused, Server, error, page_at
 from lb.wire import http
 from lb.wire.http_status import REASONS
@@ -270,7 +271,11 @@ def site(
     identity_of: _PeerOf = tls_identity,
     server_info: ServerInfo = ServerInfo(),  # noqa: B008  # immutable
     api: API | None = None,
+    registrations: Registrations | None = None,
 ) -> Site:
-    """The web site that answers from `jobs`; `identity_of` tells the peer of a transport, `api` serves `/api/`."""
-    pages = Pages(Server(jobs, server_info, reactor.seconds), api)
+    """The web site that answers from `jobs`; `identity_of` tells the peer of a transport, `api` serves `/api/`.
+
+    Without `registrations` there are no pages about them.
+    """
+    pages = Pages(Server(jobs, server_info, reactor.seconds, registrations), api)
     return PageSite(pages, reactor, identity_of, api)

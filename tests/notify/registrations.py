@@ -7,9 +7,9 @@ from typing import Any
 from lb.model import notifid
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Flag, Group, Operator
+from lb.model.registration import Registration
 from lb.model.status import JobStatus
 from lb.server.notify.matcher import Change
-from lb.server.notify.registration import Registration
 
 ALICE, BOB, CAROL = "/C=CZ/CN=Alice", "/C=CZ/CN=Bob", "/C=CZ/emailAddress=c@x/CN=Carol"
 JOBS = [JobId("lb.example", 9000, f"job{number}") for number in range(4)]

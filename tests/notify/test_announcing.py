@@ -12,13 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model import jobid
 from lb.model.query import Attribute, Flag, Group
+from lb.model.registration import Registration
 from lb.model.status import JobStatus, State
 from lb.security.policy import Action, Policy
 from lb.server.access import hashed
 from lb.server.notify import content
 from lb.server.notify.announcement import Announcement
 from lb.server.notify.limits import NotifyLimits
-from lb.server.notify.registration import Registration
 from lb.server.notify.registry import Registry
 from lb.store.interface import StoreError
 from lb.wire import il

@@ -10,13 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model.jobid import JobId
 from lb.model.query import FORMS, Attribute, Condition, Flag, Operator
+from lb.model.registration import Registration
 from lb.model.status import TERMINAL, JobStatus, JobType, State
 from lb.security.acl import ACL, Entry, IdType, Permission, PermissionType
+from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
 from lb.server.access import Access, access
 from lb.server.conditions import job_meets, job_value
 from lb.server.notify.matcher import Change, Matcher
-from lb.server.notify.registration import Registration, from_store, split_jobs, to_store
+from lb.server.notify.registration import from_store, split_jobs, to_store
 from tests.notify.registrations import ALICE, BOB, CAROL, JOBS, change, changed, equal, registration, status
 
 OPEN = Policy.open()
@@ -126,7 +128,7 @@ def _naively(one: Registration, made: Change, jdls: tuple[str | None, str | None
 
     if not all(any(holds(condition) for condition in group) for group in one.groups):
         return Access.NONE
-    return access(policy, one.peer, made.owner, new.payload_owner, made.acl)
+    return access(policy, Identity(one.owner), made.owner, new.payload_owner, made.acl)
 
 
 def _fields(of: JobStatus) -> dict[str, object]:

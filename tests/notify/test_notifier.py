@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from lb.model.registration import Registration
 from lb.security.policy import Policy
 from lb.server.notify.limits import NotifyDeliveryLimits
 from lb.server.notify.notifier import Kind, Notifier
 from lb.server.notify.queue import OutboxQueue
-from lb.server.notify.registration import Registration
 from lb.server.notify.registry import Receipt, Registry
 from lb.server.notify.socketline import SocketLines
 from lb.service.delivery import Delivery

@@ -38,7 +38,7 @@ class Reading(SynchronousTestCase):
             b"/?text&query=a=b": Address("/"),
             b"/?stats?version": Address("/", special="version"),
             b"/?configuration?text": Address("/", text=True, special="configuration"),
-            b"/NOTIF:?all": Address("/NOTIF:"),
+            b"/NOTIF:?all": Address("/NOTIF:", scope="all"),
             b"/?page=3": Address("/", page=3),
             b"/?page=0?page=2": Address("/"),
             b"/?page=9999999": Address("/"),

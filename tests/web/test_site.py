@@ -224,8 +224,8 @@ class Refusals(SynchronousTestCase):
         """Addresses that lead nowhere say so; names of other things are never jobs."""
         for uri, status in {
             "/a/b": 400,
-            "/NOTIF": 400,
-            "/NOTIF:x": 400,
+            "/NOTIF": 501,
+            "/NOTIF:x": 501,
             "/RSS:x": 400,
             "/VMHOST:x": 400,
             "/favicon.ico": 404,

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from twisted.logger import Logger
 
+from lb.model.registration import Registration
 from lb.model.status import JobStatus, State
 from lb.server.notify import content
 from lb.server.notify.matcher import Change
-from lb.server.notify.registration import Registration
 from lb.server.notify.registry import Registry
 from lb.store.interface import NOTHING_OUTGOING, NewNotice, Outgoing, StoredEvent, StoredJob, StoreError
 

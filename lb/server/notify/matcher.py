@@ -14,13 +14,14 @@ from typing import Any, Final, NamedTuple
 from lb.model.jdl import attribute_of
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Flag, Group, Operator
+from lb.model.registration import Registration
 from lb.model.status import TERMINAL, JobStatus, State
 from lb.model.subject import comparable
 from lb.security.acl import ACL
+from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.access import Access, access, of_everybody
 from lb.server.conditions import compare, job_value, wanted_value
-from lb.server.notify.registration import Registration
 
 #: Most leaves of the tree for one registration; conditions that would make more are compared one by one.
 _MAX_LEAVES: Final = 1_024
@@ -236,7 +237,7 @@ class Matcher:
 
     def _levels(self, registration: Registration) -> list[_Level] | None:
         """The levels that a registration needs; None when nothing can ever satisfy one of its conditions."""
-        reads = of_everybody(self.policy, registration.peer)
+        reads = of_everybody(self.policy, Identity(registration.owner))
         levels = [_Level(_READER, (comparable(registration.owner) if reads is Access.NONE else _EVERYBODY,))]
         if registration.jobs:
             levels.append(_Level(_JOB, tuple(dict.fromkeys(map(_job, registration.jobs)))))
@@ -257,7 +258,9 @@ class Matcher:
         found: list[tuple[Registration, Access]] = []
         for registration in self.candidates(change):
             if self._meets(registration, change):
-                allowed = access(self.policy, registration.peer, change.owner, change.new.payload_owner, change.acl)
+                allowed = access(
+                    self.policy, Identity(registration.owner), change.owner, change.new.payload_owner, change.acl
+                )
                 if allowed is not Access.NONE:
                     found.append((registration, allowed))
         found.sort(key=lambda pair: pair[0].number)

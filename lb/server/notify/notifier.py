@@ -16,10 +16,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lb.model.registration import Registration
 from lb.model.subject import comparable
 from lb.server.notify.address import kind_of
 from lb.server.notify.queue import Line, OutboxQueue
-from lb.server.notify.registration import Registration
 from lb.server.notify.registry import Receipt
 from lb.service.worker import Caller
 from lb.store.interface import Notice, OutboxReader

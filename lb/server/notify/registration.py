@@ -1,4 +1,4 @@
-"""A registration for notifications as a value, and what the store keeps of it (spec: wire-notification.md §1.2).
+"""What the store keeps of a registration for notifications, and what becomes of the conditions of a request.
 
 The stored form is the document of a request that would make it: whoever can read requests can read it.
 """
@@ -7,38 +7,15 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from lb.model.errors import invalid
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Flag, Group, Operator
-from lb.security.identity import Identity
+from lb.model.registration import Registration
 from lb.store.interface import StoredRegistration
 from lb.wire.lbxml.registrations import Function, Request, read_request, write_request
 
 #: Flags that are kept; others mean nothing to a registration.
 _KEPT: Final = Flag.CLASSADD | Flag.ANONYMIZED | Flag.TERMINAL_STATES | Flag.HISTORY | Flag.BOOTSTRAP | Flag.VOLATILE
-
-
-class Registration(msgspec.Struct, frozen=True):
-    """`number`: the store's, 0 before it is stored. `valid`: seconds since the epoch.
-
-    `jobs`: the jobs that are meant, none for all; `groups`: conditions besides, which never name jobs.
-    """
-
-    number: int
-    id: JobId
-    owner: str
-    destination: str
-    valid: int
-    jobs: tuple[JobId, ...] = ()
-    groups: tuple[Group, ...] = ()
-    flags: Flag = Flag(0)
-
-    @property
-    def peer(self) -> Identity:
-        """The owner as far as it is known when nobody is connected: the name only."""
-        return Identity(self.owner)
 
 
 def split_jobs(groups: tuple[Group, ...]) -> tuple[tuple[JobId, ...], tuple[Group, ...]]:

@@ -14,12 +14,14 @@ from typing import Protocol as Interface
 from twisted.logger import Logger
 
 from lb.model.errors import LBError, exists
+from lb.model.registration import Registration
+from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.access import Access, access
 from lb.server.notify import content
 from lb.server.notify.limits import NotifyLimits
 from lb.server.notify.matcher import Matcher
-from lb.server.notify.registration import Registration, from_store, to_store
+from lb.server.notify.registration import from_store, to_store
 from lb.store.interface import NewNotice, Outgoing, StoredJob, Writer
 
 #: Jobs of which a registration missed something that are told in one transaction.
@@ -181,7 +183,7 @@ class Registry:
 
     def _content(self, registration: Registration, job: StoredJob) -> bytes | None:
         status = job.state.status
-        allowed = access(self._policy(), registration.peer, job.owner, status.payload_owner, job.acl)
+        allowed = access(self._policy(), Identity(registration.owner), job.owner, status.payload_owner, job.acl)
         if allowed is Access.NONE or job.grey:
             return None
         wanted = content.variant(allowed, registration.flags)

@@ -12,12 +12,13 @@ import msgspec
 
 from lb.model.errors import forbidden, invalid, missing
 from lb.model.query import Attribute, Group
+from lb.model.registration import Registration
 from lb.model.subject import normalise, same_person
 from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
 from lb.server.access import Access, of_everybody
 from lb.server.notify.limits import NotifyLimits
-from lb.server.notify.registration import Registration, kept_flags, split_jobs
+from lb.server.notify.registration import kept_flags, split_jobs
 from lb.server.notify.registry import Registry
 from lb.wire.lbxml.registrations import ChangeOp, Function, Request
 

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lb.model.query import Query
+from lb.model.registration import Registration
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
 from lb.security.policy import Policy
@@ -22,7 +23,6 @@ from lb.server.notify.announcement import Announcement
 from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
 from lb.server.notify.notifier import Deliverer, Kind, Notifier
 from lb.server.notify.queue import OutboxQueue
-from lb.server.notify.registration import Registration
 from lb.server.notify.registry import Registry
 from lb.server.notify.requests import Requests
 from lb.server.notify.socketline import SocketLines

@@ -12,10 +12,10 @@ from typing import Any, Final
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
+from lb.model.registration import Registration
 from lb.security.tls import EndpointCredentials
 from lb.server.notify import content
 from lb.server.notify.address import reached, split
-from lb.server.notify.registration import Registration
 from lb.store.interface import Notice
 from lb.wire import il, notification
 from lb.wire.lbxml import status as status_document

@@ -14,13 +14,13 @@ from twisted.logger import Logger
 from lb.model.errors import LBError, forbidden, missing
 from lb.model.jobid import parse_cached
 from lb.model.query import Flag, Group, Query
+from lb.model.registration import Registration
 from lb.model.status import JobStatus
 from lb.model.subject import same_person
 from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
 from lb.server.notify.address import complete
 from lb.server.notify.notifier import Notifier
-from lb.server.notify.registration import Registration
 from lb.server.notify.registry import Registry
 from lb.server.notify.requests import Requests
 from lb.service.worker import Caller
@@ -85,11 +85,15 @@ class Subscriptions:
         for start in range(0, len(uniques), _AT_ONCE):
             await self._writing.call(self._registry.tell, number, uniques[start : start + _AT_ONCE])
 
+    def sees_all(self, peer: Identity) -> bool:
+        """Whether the peer may see the registrations of others."""
+        return self._policy().allows(Action.ADMIN_ACCESS, peer)
+
     def listed(self, peer: Identity, *, own: bool = True, others: bool = False) -> list[Registration]:
         """Registrations by unique part: the peer's, and those of others when the peer is an administrator."""
         if peer.name is None:
             raise forbidden("user not authenticated")
-        if not self._policy().allows(Action.ADMIN_ACCESS, peer):
+        if not self.sees_all(peer):
             own, others = True, False
         found = (one for one in self._notifier.registrations if (own if same_person(one.owner, peer.name) else others))
         return sorted(found, key=lambda one: one.id.notification)
@@ -101,6 +105,6 @@ class Subscriptions:
         found = next((one for one in self._notifier.registrations if one.id.notification == unique), None)
         if found is None:
             raise missing("Notification ID not known.")
-        if not same_person(found.owner, peer.name) and not self._policy().allows(Action.ADMIN_ACCESS, peer):
+        if not same_person(found.owner, peer.name) and not self.sees_all(peer):
             raise forbidden("You are not authorized to view details for this Notification ID.")
         return found
