@@ -57,8 +57,6 @@ class AmqpSession:
         self.clock = clock
         self.owner = owner
         self.opened: Deferred[Session] = Deferred()
-        #: What we may claim as user-id: brokers refuse any name but that of the login.
-        self.user_id = url.user_id or url.user or (None if url.tls else "guest")
         self._connection: Connection | None = None
         self._reason: LostError | RefusedError | None = None
         self._waiting: dict[_Gate, list[tuple[int, Message]]] = {}

@@ -50,7 +50,7 @@ class Lane:
             return
         session = self._session
         try:
-            properties = properties_of(message, session.user_id, session.clock.seconds())
+            properties = properties_of(message, session.url.claimed, session.clock.seconds())
         except RefusedError as reason:
             session.refuse(tag, reason)
             return

@@ -138,6 +138,8 @@ def properties_of(message: Message, user_id: str | None, now: float) -> Properti
         properties["correlation_id"] = message.correlation_id
     if message.reply_to is not None:
         properties["reply_to"] = message.reply_to
+    if message.priority is not None:
+        properties["priority"] = message.priority
     if message.expires is not None:
         properties["expiration"] = str(max(message.expires // 1000 - int(now * 1000), 0))
     if user_id is not None:

@@ -27,6 +27,7 @@ class Message:
     reply_to: str | None = None
     persistent: bool = True
     expires: int | None = None  #: microseconds UTC after which nobody wants it
+    priority: int | None = None  #: 0…9, for brokers and queues that look at it
 
     @property
     def is_text(self) -> bool:

@@ -151,6 +151,10 @@ class StompSession(Protocol):
     def _is_activemq(self) -> bool:
         return self._server.startswith("ActiveMQ")
 
+    @property
+    def _is_rabbitmq(self) -> bool:
+        return self._server.startswith("RabbitMQ")
+
     def _send_frame(self, tag: int, message: Message) -> stomp.Frame:
         headers = dict(message.headers)
         for name in _FORBIDDEN & headers.keys():
@@ -171,6 +175,13 @@ class StompSession(Protocol):
             headers["amq-msg-type"] = "text" if message.is_text else "bytes"
         else:
             headers["amqp-message-id"] = message.id
+        if self._is_rabbitmq:
+            # It becomes the property that AMQP consumers believe; the broker refuses any name but the login's.
+            headers.pop("user-id", None)
+            if self.url.claimed is not None:
+                headers["user-id"] = self.url.claimed
+        if message.priority is not None:
+            headers["priority"] = str(message.priority)
         if message.expires is not None:
             headers["expires"] = str(message.expires // 1000)
             headers["expiration"] = str(max(message.expires // 1000 - int(self._clock.seconds() * 1000), 0))
@@ -263,6 +274,12 @@ class StompSession(Protocol):
             self._end(LostError(f"{self.url}: the broker began twice"))
             return
         self._server = frame.headers.get("server", "")
+        if self._is_rabbitmq and self.url.vouched is not None:
+            text = (
+                "RabbitMQ passes on over STOMP whatever header a sender makes up, so that it vouches for nobody there"
+            )
+            self._end(LoginError(f"{self.url}: {text}; consume over AMQP, or without the option vouched"))
+            return
         if theirs:
             self._silence = Silence(self._clock, _MISSED * theirs / 1000, self._silent)
         if ours:

@@ -49,7 +49,7 @@ class BrokerURL:
     cert: Path | None = None  #: certificate to show instead of our own
     key: Path | None = None  #: its key; without it, in the same file
     ca: Path | None = None  #: authorities to trust instead of the usual ones, file or directory
-    user_id: str | None = None  #: AMQP: what to claim as user-id where the login is not it (certificates)
+    user_id: str | None = None  #: RabbitMQ: what to claim as user-id where the login is not it (certificates)
     vouched: str | None = None  #: STOMP: header that this broker, and nobody else, sets to the sender's identity
     client_id: str | None = None  #: STOMP: needed by ActiveMQ for durable subscriptions
     frame_bytes: int = 134_217_728  #: longest message taken
@@ -58,6 +58,11 @@ class BrokerURL:
     def driver(self) -> str:
         """stomp, pika or txamqp."""
         return SCHEMES[self.scheme].driver
+
+    @property
+    def claimed(self) -> str | None:
+        """What to tell RabbitMQ as the sender's name, None: nothing. It refuses any but that of the login."""
+        return self.user_id or self.user or (None if self.tls else "guest")
 
     @property
     def tls(self) -> bool:

@@ -25,7 +25,7 @@ from tests.peers.certificates import shared_certificates
 clock: Any = reactor
 _numbers = itertools.count()
 #: Seconds that a broker on a busy machine may take for anything; tests that pass do not wait for it.
-PATIENCE = 20
+PATIENCE = 60
 
 
 def unique(prefix: str) -> str:
