@@ -8,9 +8,10 @@ from __future__ import annotations
 import errno
 from functools import partial
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from lb.logger.limits import AnswerLimits
 from lb.model.errors import Code
 from lb.wire import il
 
@@ -29,20 +30,24 @@ def confirmed(reply: il.Reply) -> int:
 class Confirmations:
     """Who waits for which record, by destination and number."""
 
-    def __init__(self, clock: IReactorTime, patience: float) -> None:
-        """`patience`: seconds that a producer waits."""
+    def __init__(self, clock: IReactorTime, limits: AnswerLimits) -> None:
         self._clock = clock
-        self._patience = patience
+        self._limits = limits
         self._waiting: dict[_Place, tuple[Deferred[int], IDelayedCall]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def expect(self, destination: str, number: int) -> Deferred[int]:
-        """Fires with the answer for a stored record: the server's word, or EAGAIN when it does not come in time."""
+        """Fires with the answer for a stored record: the server's word, or EAGAIN when it does not come in time.
+
+        EAGAIN at once when too many wait: producers that left count as well, until their time is over.
+        """
+        if len(self._waiting) >= self._limits.waiting:
+            return succeed(errno.EAGAIN)
         place = destination, number
         told: Deferred[int] = Deferred()
-        late = self._clock.callLater(self._patience, partial(self._tell, place, errno.EAGAIN, late=True))
+        late = self._clock.callLater(self._limits.confirmation, partial(self._tell, place, errno.EAGAIN, late=True))
         self._waiting[place] = told, late
         return told
 

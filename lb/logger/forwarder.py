@@ -1,4 +1,4 @@
-"""All deliveries: one for each destination of the spool, as destinations come and go.
+"""All deliveries: one for each destination of the spool, be it a server or a broker's, as destinations come and go.
 
 The spool is opened before producers are heard and closed after the last of them.
 """
@@ -7,16 +7,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from typing import Protocol as Interface
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
 
+from lb.broker.destination import SCHEME
 from lb.logger.confirmations import Confirmations
 from lb.logger.limits import DeliveryLimits
+from lb.model.errors import LBError, missing
 from lb.service.delivery import Delivery
 from lb.spool.queue import Queue
 from lb.spool.segment import Record
 from lb.spool.spool import Spool
+
+_log = Logger()
+
+
+class Carrier(Interface):
+    """Takes what is in one queue to where it belongs."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def hasten(self) -> None: ...
+
+
+#: Makes the carrier of a queue of tunnelled messages; raises `LBError` when they have to wait for another start.
+Tunnelling = Callable[[Queue], Carrier]
+
+
+def _untunnelled(queue: Queue) -> Carrier:
+    raise missing("no broker is configured")
 
 
 class Forwarder(Service):
@@ -30,6 +54,7 @@ class Forwarder(Service):
         clock: IReactorTime,
         random: Callable[[], float],
         limits: DeliveryLimits = DeliveryLimits(),  # noqa: B008  # immutable
+        tunnel: Tunnelling = _untunnelled,
     ) -> None:
         self._spool = spool
         self._endpoint = endpoint
@@ -37,7 +62,10 @@ class Forwarder(Service):
         self._clock = clock
         self._random = random
         self._limits = limits
-        self._deliveries: dict[str, Delivery[Record]] = {}
+        self._tunnel = tunnel
+        self._carriers: dict[str, Carrier] = {}
+        #: Destinations at brokers for which there are queues.
+        self.addresses: set[str] = set()
 
     def startService(self) -> None:
         Service.startService(self)
@@ -47,23 +75,40 @@ class Forwarder(Service):
 
     def stopService(self) -> Any:
         Service.stopService(self)
-        for delivery in self._deliveries.values():
-            delivery.stop()
-        self._deliveries.clear()
+        for carrier in self._carriers.values():
+            carrier.stop()
+        self._carriers.clear()
         self._confirmations.close()
         return self._spool.close()
 
     def hasten(self, destination: str) -> None:
         """Try a destination now that may be pausing after a failure."""
-        delivery = self._deliveries.get(destination)
-        if delivery is not None:
-            delivery.hasten()
+        carrier = self._carriers.get(destination)
+        if carrier is not None:
+            carrier.hasten()
 
     def _add(self, queue: Queue) -> None:
         if not self.running:
             return
+        try:
+            carrier = self._carrier(queue)
+        except LBError as error:
+            _log.error(
+                "{destination}: {count} messages wait: {reason}",
+                destination=queue.destination,
+                count=queue.pending,
+                reason=error.description,
+            )
+            return
+        self._carriers[queue.destination] = carrier
+        carrier.start()
+
+    def _carrier(self, queue: Queue) -> Carrier:
         destination = queue.destination
-        delivery = Delivery(
+        if destination.startswith(SCHEME):
+            self.addresses.add(destination)
+            return self._tunnel(queue)
+        return Delivery[Record](
             queue,
             lambda: self._endpoint(destination),
             self._clock,
@@ -71,10 +116,9 @@ class Forwarder(Service):
             self._limits,
             self._confirmations,
         )
-        self._deliveries[destination] = delivery
-        delivery.start()
 
     def _remove(self, queue: Queue) -> None:
-        delivery = self._deliveries.pop(queue.destination, None)
-        if delivery is not None:
-            delivery.stop()
+        self.addresses.discard(queue.destination)
+        carrier = self._carriers.pop(queue.destination, None)
+        if carrier is not None:
+            carrier.stop()

@@ -1,4 +1,4 @@
-"""What happens to producers' lines: read, stored under their destination, answered with an error number each.
+"""What happens to producers' lines, of events or messages: read, stored by destination, answered with a number each.
 
 A line that is wrong or cannot be stored costs its own answer only; success is never answered before it is stored.
 """
@@ -15,9 +15,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lb.logger.admission import Admission
 from lb.logger.confirmations import Confirmations
 from lb.logger.limits import AnswerLimits
 from lb.model.errors import Code, LBError
+from lb.security.identity import Identity
 from lb.spool.errors import (
     BadDestinationError,
     JournalUnusableError,
@@ -28,8 +30,10 @@ from lb.spool.errors import (
 )
 from lb.spool.queue import Queue
 from lb.spool.spool import Spool
-from lb.wire import ulm
+from lb.wire import tunnel, ulm
 
+#: The user of lines that come over a connection without a client certificate.
+ANONYMOUS_USER: Final = "anonymous"
 #: Flags of events whose producer waits until the server has them (wire-logging.md §2.1).
 PRIORITY: Final = 3
 
@@ -56,19 +60,26 @@ class Intake:
         receipt: int,
         forward: str | None = None,
         hasten: Callable[[str], None] = lambda destination: None,
+        admission: Admission = Admission(()),  # noqa: B008  # of no broker
         limits: AnswerLimits = AnswerLimits(),  # noqa: B008  # immutable
     ) -> None:
-        """`forward` (HOST:PORT) replaces the servers of all job ids; `hasten` ends the pause of a destination."""
+        """`forward` (HOST:PORT) replaces the servers of all job ids; `hasten` ends the pause of a destination.
+
+        `admission` decides on messages to brokers.
+        """
         self._spool = spool
         self._confirmations = confirmations
         self._clock = clock
         self._receipt = receipt
         self._forward = forward
         self._hasten = hasten
+        self._admission = admission
         self._limits = limits
+        self._flushing = 0  # destinations that flushes wait for
 
-    def take(self, lines: list[bytes], user: str) -> Deferred[list[int]]:
-        """Take lines of an authenticated user; fires with their answers, in order."""
+    def take(self, lines: list[bytes], peer: Identity) -> Deferred[list[int]]:
+        """Take lines of the peer of a connection; fires with their answers, in order."""
+        user = peer.name or ANONYMOUS_USER
         answers = [0] * len(lines)
         records: list[tuple[str, bytes]] = []
         places: list[int] = []  # of the records among the lines
@@ -79,14 +90,19 @@ class Intake:
                 if ulm.COMMAND_MARK in line:
                     commands.append((place, ulm.parse_command(line)))
                     continue
-                event, stored = ulm.receive(line, user, self._receipt)
+                if tunnel.MESSAGE_MARK in line:
+                    message, stored = tunnel.receive(line, user, self._receipt)
+                    destination, flags = self._admission.admit(message.destination, peer), message.flags
+                else:
+                    event, stored = ulm.receive(line, user, self._receipt)
+                    destination, flags = self._forward or event.jobid.server, event.priority
             except LBError as error:
                 _log.info("line of {user} refused: {error}", user=user, error=str(error))
                 answers[place] = error.code
                 continue
-            if event.priority & PRIORITY:
+            if flags & PRIORITY:
                 urgent.add(len(records))
-            records.append((self._forward or event.jobid.server, stored))
+            records.append((destination, stored))
             places.append(place)
 
         def settled(outcomes: list[int | tuple[Queue, int]]) -> list[int] | Deferred[list[int]]:
@@ -134,11 +150,14 @@ class Intake:
         if command.name != "flush":
             return succeed(errno.EINVAL)
         destination = None if command.jobid is None else self._forward or command.jobid.server
-        queues = [queue for queue in self._spool.queues() if destination in (None, queue.destination)]
-        waits = [queue.when_acknowledged_through(queue.last_number) for queue in queues if not queue.drained]
+        queues = [
+            queue for queue in self._spool.queues() if destination in (None, queue.destination) and not queue.drained
+        ]
+        if self._flushing + len(queues) > self._limits.waiting:
+            return succeed(Code.IL_EVENTS_WAITING)
+        waits = [queue.when_acknowledged_through(queue.last_number) for queue in queues]
         for queue in queues:
-            if not queue.drained:
-                self._hasten(queue.destination)
+            self._hasten(queue.destination)
         return self._flushed(waits, self._bounded(command.timeout))
 
     def _bounded(self, timeout: float | None) -> float:
@@ -148,13 +167,20 @@ class Intake:
 
     def _flushed(self, waits: list[Deferred[None]], timeout: float) -> Deferred[int]:
         done: Deferred[int] = Deferred()
-        late = self._clock.callLater(timeout, lambda: done.callback(Code.IL_EVENTS_WAITING))
+
+        def give_up() -> None:
+            done.callback(Code.IL_EVENTS_WAITING)
+            for wait in waits:
+                wait.cancel()  # or the queue of a dead server would remember every flush
 
         def finish(outcomes: list[tuple[bool, None]]) -> None:
+            self._flushing -= len(waits)
             if not done.called:
                 late.cancel()
                 done.callback(0 if all(success for success, _ in outcomes) else Code.IL_SYS)
 
+        self._flushing += len(waits)
+        late = self._clock.callLater(timeout, give_up)
         DeferredList(waits, consumeErrors=True).addCallback(finish)
         return done
 

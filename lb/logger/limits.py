@@ -1,4 +1,4 @@
-"""Every bound of the logger's own parts with its default (P10): deliveries, and answers that wait for something."""
+"""Every bound of the logger's own parts with its default (P10): deliveries, tunnels, answers that wait."""
 
 from __future__ import annotations
 
@@ -37,11 +37,44 @@ class DeliveryLimits:
 
 
 @dataclass(frozen=True)
+class TunnelLimits:
+    """Bounds of tunnelled messages; sizes in bytes, times in seconds."""
+
+    destinations: int = bound(
+        "tunnel-max-destinations", 200, Unit.COUNT, "destinations at brokers with messages at once"
+    )
+    window_messages: int = bound(
+        "tunnel-window-messages", 1_000, Unit.COUNT, "messages for a destination that its broker has not confirmed"
+    )
+    window_bytes: int = bound("tunnel-window-bytes", 4 * MEBIBYTE, Unit.BYTES, "size of these messages")
+    broker_messages: int = bound(
+        "broker-window-messages", 4_000, Unit.COUNT, "messages for a broker that it has not confirmed"
+    )
+    broker_bytes: int = bound("broker-window-bytes", 32 * MEBIBYTE, Unit.BYTES, "size of these messages")
+    patience: float = bound(
+        "tunnel-patience",
+        600.0,
+        Unit.SECONDS,
+        "time for which messages wait when the broker refuses their destination; then they go to quarantine",
+    )
+    first_pause: float = bound(
+        "tunnel-first-pause", 1.0, Unit.SECONDS, "pause after a destination was refused; it doubles", least=0.01
+    )
+    longest_pause: float = bound("tunnel-longest-pause", 60.0, Unit.SECONDS, "longest such pause", least=0.01)
+
+
+@dataclass(frozen=True)
 class AnswerLimits:
-    """How long producers wait for answers that depend on a server, in seconds."""
+    """How long producers wait for answers that depend on a server, in seconds, and how many may."""
 
     confirmation: float = bound(
         "confirm-timeout", 120.0, Unit.SECONDS, "time that a producer of a priority event waits for the server's word"
     )
     flush: float = bound("flush-timeout", 120.0, Unit.SECONDS, "time for a flush that does not say how long")
     longest_flush: float = bound("max-flush-timeout", 600.0, Unit.SECONDS, "longest time for a flush")
+    waiting: int = bound(
+        "max-waiting-answers",
+        20_000,
+        Unit.COUNT,
+        "priority events, and destinations of flushes, that wait at once; beyond it the answer is that they are stored",
+    )

@@ -16,9 +16,6 @@ from lb.service.bounds import Limits
 from lb.service.exchange import Exchange
 from lb.wire import dglog
 
-#: The user of lines that come over a connection without a client certificate.
-ANONYMOUS_USER: Final = "anonymous"
-
 _INVALID: Final = dglog.answer(22)
 
 
@@ -38,7 +35,7 @@ class ProducerPort(Exchange):
     def handle(self, messages: list[bytes]) -> Deferred[bytes]:
         turn = _Turn()
         self._turns.append(turn)
-        taken = self._intake.take(messages, self.peer.name or ANONYMOUS_USER)
+        taken = self._intake.take(messages, self.peer)
         taken.addCallback(_written).addBoth(self._ready, turn)
         return turn.answered
 

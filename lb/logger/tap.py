@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from twisted.application.service import MultiService
@@ -14,18 +15,23 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python import usage
 
+from lb.broker.dial import SessionOpener
+from lb.broker.url import BrokerURL, read_brokers
+from lb.logger.admission import Admission, TunnelPolicy, read_policy
+from lb.logger.brokers import Brokers
 from lb.logger.confirmations import Confirmations
 from lb.logger.forwarder import Forwarder
 from lb.logger.intake import Intake
-from lb.logger.limits import AnswerLimits, DeliveryLimits
+from lb.logger.limits import AnswerLimits, DeliveryLimits, TunnelLimits
 from lb.logger.receiver import ProducerPort
 from lb.model.errors import LBError
 from lb.model.jobid import split_server
+from lb.security.policy import PolicyError
 from lb.security.tls import EndpointCredentials
 from lb.service.bounds import Limits
 from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
-from lb.service.options import DaemonOptions
+from lb.service.options import DaemonOptions, Repeated
 from lb.spool.errors import SpoolError
 from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
@@ -45,9 +51,14 @@ class Options(DaemonOptions):
     optParameters: ClassVar[list[list[Any]]] = [
         *DaemonOptions.optParameters,
         ["forward", None, None, "HOST:PORT of the server that gets all events (default: that of the job id)"],
+        ["tunnel-policy", None, None, "file that says who may send messages to which destinations at brokers"],
     ]
+    repeated: ClassVar[Mapping[str, Repeated]] = {
+        **DaemonOptions.repeated,
+        "broker": Repeated("NAME=URL of a broker to which messages are tunnelled, or of one more way to it", "="),
+    }
     option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9002"}
-    bounds: ClassVar[tuple[type, ...]] = (Limits, DeliveryLimits, AnswerLimits, SpoolLimits)
+    bounds: ClassVar[tuple[type, ...]] = (Limits, DeliveryLimits, TunnelLimits, AnswerLimits, SpoolLimits)
 
     @property
     def forward(self) -> str | None:
@@ -61,6 +72,22 @@ class Options(DaemonOptions):
             raise usage.UsageError(f"--forward: {error.description}") from None
         return f"{host}:{port}"
 
+    @property
+    def brokers(self) -> dict[str, tuple[BrokerURL, ...]]:
+        """The brokers to which messages are tunnelled: name → URLs in the order in which they are tried."""
+        try:
+            return read_brokers(self["broker"])
+        except LBError as error:
+            raise usage.UsageError(f"--broker: {error.description}") from None
+
+    @property
+    def tunnel_policy(self) -> TunnelPolicy:
+        """Who may send messages where: with neither file nor rule, whoever has a certificate, to any broker above."""
+        try:
+            return read_policy(Path(self["tunnel-policy"])) if self["tunnel-policy"] else TunnelPolicy()
+        except PolicyError as error:
+            raise usage.UsageError(f"--tunnel-policy: {error}") from None
+
 
 def makeService(options: Options) -> MultiService:
     """The logger as a service."""
@@ -72,19 +99,20 @@ def makeService(options: Options) -> MultiService:
 
 def compose(options: Options, reactor: Any) -> MultiService:
     """The logger on a reactor; raises `usage.UsageError` for what cannot be used."""
-    forward = options.forward
+    forward, brokers, policy = options.forward, options.brokers, options.tunnel_policy
     credentials = options.credentials(reactor)
     limits, answering = options.limits(Limits), options.limits(AnswerLimits)
-    delivering = options.limits(DeliveryLimits)
+    delivering, tunnelling = options.limits(DeliveryLimits), options.limits(TunnelLimits)
     directory = str(options.state / "spool")
     spool = Spool.threaded(directory, reactor, reactor.callFromThread, options.limits(SpoolLimits))
     try:
         spool.open()
     except (OSError, SpoolError) as error:
         raise usage.UsageError(f"spool {directory}: {error}") from None
-    confirmations = Confirmations(reactor, answering.confirmation)
+    confirmations = Confirmations(reactor, answering)
     reach = servers(credentials, reactor, delivering.connect)
-    forwarder = Forwarder(spool, reach, confirmations, reactor, random.random, delivering)
+    tunnels = Brokers(brokers, SessionOpener(reactor, credentials), reactor, confirmations, tunnelling)
+    forwarder = Forwarder(spool, reach, confirmations, reactor, random.random, delivering, tunnels.tunnel)
     intake = Intake(
         spool,
         confirmations,
@@ -92,6 +120,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         receipt=os.getpid() * 1000,
         forward=forward,
         hasten=forwarder.hasten,
+        admission=Admission(brokers, policy, tunnelling, lambda: forwarder.addresses),
         limits=answering,
     )
 
@@ -107,6 +136,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
     )
     host = options["host"]
     service = options.service()
+    for link in tunnels.links:
+        link.setServiceParent(service)
     forwarder.setServiceParent(service)
     port = TLSPort(
         reactor, host, options["port"], producers, credentials.server(certificate_required=False, alpn=[dglog.ALPN])

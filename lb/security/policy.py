@@ -6,11 +6,11 @@ Rules only permit; whatever no rule permits is denied. Without a file, every aut
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from lb.model.subject import same_person
 from lb.security.identity import Identity
@@ -33,6 +33,8 @@ class Action(Enum):
     LOG_GENERAL_EVENTS = "LOG_GENERAL_EVENTS"
     GRANT_OWNERSHIP = "GRANT_OWNERSHIP"
 
+
+K = TypeVar("K")
 
 #: What every authenticated peer may do where no file says otherwise.
 _OPEN: Final = (
@@ -131,11 +133,13 @@ def _tokens(text: str, name: str) -> Iterator[_Token]:
     yield _Token("", line)
 
 
-class _Parser:
-    """Reads the grammar of §8.2."""
+class _Parser(Generic[K]):
+    """Reads the grammar of §8.2 for one kind of resource."""
 
-    def __init__(self, text: str, name: str) -> None:
+    def __init__(self, text: str, name: str, resource: str, read_action: Callable[[str], K]) -> None:
         self._name = name
+        self._resource = resource
+        self._read_action = read_action
         self._tokens = _tokens(text, name)
         self._token = next(self._tokens)
 
@@ -158,19 +162,20 @@ class _Parser:
     def _found(self) -> str:
         return f"'{self._token.text}'" if self._token.text else "the end of the file"
 
-    def policy(self) -> dict[Action, tuple[Rule, ...]]:
+    def rules(self) -> dict[K, tuple[Rule, ...]]:
         self._take("resource")
         resource = self._string("a resource")
-        if resource.text != "LB":
-            raise self._error(f"unknown resource '{resource.text}', there is only LB", resource)
-        rules: dict[Action, tuple[Rule, ...]] = {}
+        if resource.text != self._resource:
+            raise self._error(f"unknown resource '{resource.text}', there is only {self._resource}", resource)
+        rules: dict[K, tuple[Rule, ...]] = {}
         self._take("{")
         while self._token.text == "action":
             self._take("action")
             name = self._string("an action")
-            action = Action.__members__.get(name.text)
-            if action is None:
-                raise self._error(f"unknown action '{name.text}', there are {', '.join(Action.__members__)}", name)
+            try:
+                action = self._read_action(name.text)
+            except ValueError as error:
+                raise self._error(str(error), name) from None
             self._take("{")
             while self._token.text == "rule":
                 rules[action] = (*rules.get(action, ()), self._rule())
@@ -195,15 +200,33 @@ class _Parser:
         return Rule(tuple(attributes))
 
 
+def read_rules(text: str, name: str, resource: str, read_action: Callable[[str], K]) -> dict[K, tuple[Rule, ...]]:
+    """Read the rules for one kind of resource, by action; `name` is what errors call the file.
+
+    `read_action` raises ValueError with what is wrong with an action's name. Raises PolicyError.
+    """
+    return _Parser(text, name, resource, read_action).rules()
+
+
+def read_file(path: Path) -> str:
+    """The text of a policy file; raises PolicyError when it cannot be read."""
+    try:
+        return path.read_text("utf-8", "surrogateescape")
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}. Give a readable file or none") from error
+
+
+def _action(name: str) -> Action:
+    if name not in Action.__members__:
+        raise ValueError(f"unknown action '{name}', there are {', '.join(Action.__members__)}")
+    return Action[name]
+
+
 def parse(text: str, name: str) -> Policy:
     """Read a policy; `name` is what errors call the file. Raises PolicyError."""
-    return Policy(_Parser(text, name).policy())
+    return Policy(read_rules(text, name, "LB", _action))
 
 
 def load(path: Path) -> Policy:
     """Read a policy file; raises PolicyError, also when it cannot be read."""
-    try:
-        text = path.read_text("utf-8", "surrogateescape")
-    except OSError as error:
-        raise PolicyError(f"{path}: {error.strerror}. Give a readable file or none") from error
-    return parse(text, str(path))
+    return parse(read_file(path), str(path))

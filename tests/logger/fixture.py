@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,14 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lb.broker.session import Session
+from lb.broker.url import BrokerURL
+from lb.logger.admission import Admission, TunnelPolicy
+from lb.logger.brokers import Brokers
 from lb.logger.confirmations import Confirmations
 from lb.logger.forwarder import Forwarder
 from lb.logger.intake import Intake
-from lb.logger.limits import AnswerLimits, DeliveryLimits
+from lb.logger.limits import AnswerLimits, DeliveryLimits, TunnelLimits
 from lb.logger.receiver import ProducerPort
 from lb.security.identity import Identity
 from lb.service.bounds import Limits
@@ -27,6 +31,7 @@ from lb.service.link import Link
 from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
 from lb.wire import dglog, il
+from tests.broker.fakes import FakeOpener
 
 PRODUCER = Identity("/O=Test/CN=Producer")
 RECEIPT = 7000
@@ -122,6 +127,16 @@ class Server:
         self.connections[-1][0].connectionLost(Failure(ConnectionDone()))
 
 
+class Openers:
+    """Opens sessions with brokers that are named like their hosts: one `FakeOpener` for each."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, FakeOpener] = {}
+
+    def open(self, url: BrokerURL, owner: Any) -> Deferred[Session]:
+        return self.by_name.setdefault(url.host, FakeOpener()).open(url, owner)
+
+
 class Logger:
     """The parts of a logger over a directory."""
 
@@ -132,16 +147,35 @@ class Logger:
         forward: str | None = None,
         spool_limits: SpoolLimits | None = None,
         delivery: DeliveryLimits = DeliveryLimits(),  # noqa: B008
+        answering: AnswerLimits = AnswerLimits(),  # noqa: B008
+        brokers: Sequence[str] = (),
+        policy: TunnelPolicy = TunnelPolicy(),  # noqa: B008
+        tunnelling: TunnelLimits = TunnelLimits(),  # noqa: B008
+        now: float = 1_700_000_000,
     ) -> None:
         self.clock = Clock()
-        self.clock.advance(1_700_000_000)
+        self.clock.advance(now)
         self.writer = SteppedWriter()
         self.spool = Spool(directory, clock=self.clock, writer=self.writer, limits=spool_limits)
         self.spool.open()
         self.servers = {GOOD: Server(), BAD: Server()}
-        self.confirmations = Confirmations(self.clock, AnswerLimits().confirmation)
+        self.confirmations = Confirmations(self.clock, answering)
+        self.openers = Openers()
+        self.brokers = Brokers(
+            {name: (BrokerURL("stomp", name, 61613),) for name in brokers},
+            self.openers,
+            self.clock,
+            self.confirmations,
+            tunnelling,
+        )
         self.forwarder = Forwarder(
-            self.spool, self.servers.__getitem__, self.confirmations, self.clock, random=lambda: 1.0, limits=delivery
+            self.spool,
+            self.servers.__getitem__,
+            self.confirmations,
+            self.clock,
+            random=lambda: 1.0,
+            limits=delivery,
+            tunnel=self.brokers.tunnel,
         )
         self.intake = Intake(
             self.spool,
@@ -150,15 +184,21 @@ class Logger:
             receipt=RECEIPT,
             forward=forward,
             hasten=self.forwarder.hasten,
+            admission=Admission(brokers, policy, tunnelling, lambda: self.forwarder.addresses),
+            limits=answering,
         )
         limits = Limits(anonymous_bytes=1_000, message_bytes=100_000)
         self.port = ExchangeFactory(partial(ProducerPort, self.intake, limits), self.clock, limits)
+        for link in self.brokers.links:
+            link.startService()
         self.forwarder.startService()
 
     def close(self) -> None:
         """As a stopping daemon does; a second time is nothing."""
         if self.forwarder.running:
             self.forwarder.stopService()
+            for link in self.brokers.links:
+                link.stopService()
             self.writer.run()
 
     def producer(self, peer: Identity = PRODUCER) -> tuple[ProducerPort, Transport]:

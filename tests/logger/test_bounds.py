@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.logger.limits import AnswerLimits, DeliveryLimits
+from lb.model.errors import Code
 from lb.wire import il
 from tests.logger.fixture import GOOD, Logger, Server, answers, flush, line
 
@@ -107,6 +109,22 @@ class Waiting(SynchronousTestCase):
     def test_confirmation(self) -> None:
         """The producer of a priority event waits no longer than is allowed."""
         self._waits(line(0, priority=1), ANSWERS.confirmation)
+
+    def test_many(self) -> None:
+        """Priority events and flushes beyond n are answered at once: stored, not confirmed; with time there is room."""
+        for asking, told in (
+            (line(0, priority=1), errno.EAGAIN),
+            (flush("5"), Code.IL_EVENTS_WAITING),
+        ):
+            logger = Logger(self.mktemp(), answering=AnswerLimits(confirmation=5, waiting=3))
+            self.addCleanup(logger.close)
+            logger.servers[GOOD].refusing = True
+            self.assertEqual(answers(logger.log(line(0))), [0])
+            first, last = [logger.log(asking) for _ in range(3)], logger.log(asking)
+            self.assertEqual([*map(answers, first), answers(last)], [[]] * 3 + [[told]])
+            logger.clock.advance(5)
+            self.assertEqual([*map(answers, first)], [[told]] * 3)
+            self.assertEqual(answers(logger.log(asking)), [])
 
     def test_flush(self) -> None:
         """A flush takes what it says, or a default, and never more than the longest."""

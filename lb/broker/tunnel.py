@@ -1,0 +1,313 @@
+"""One destination's tunnelled messages on their way from the spool to a broker: in order, with confirmation (P2, P4).
+
+A destination that the broker refuses is tried again with growing pauses, for a time; what expired, or is refused for
+good, goes to quarantine with the reason. Tunnels share nothing but the session, so that none delays another (P5).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Generic, TypeVar
+from typing import Protocol as Interface
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lb.broker.destination import Destination
+from lb.broker.errors import ExpiredError, FullError, LostError, RefusedError
+from lb.broker.message import BINARY
+from lb.broker.message import Message as Outgoing
+from lb.model.errors import LBError
+from lb.service import deliverable
+from lb.service.deliverable import Listener, Queue
+from lb.wire import il
+from lb.wire.tunnel import Message, read
+
+#: Headers that tell receivers who sent a message, as the logger knows, and from which machine, as the sender says.
+USER_HEADER, HOST_HEADER = "lb-user", "lb-host"
+_MICROSECONDS: Final = 1_000_000
+
+
+class Record(deliverable.Record, Interface):
+    """A message line in a queue."""
+
+    @property
+    def time(self) -> int:
+        """When it was stored, microseconds since the epoch."""
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Limits(Interface):
+    """Bounds of a tunnel; `lb.logger.limits.TunnelLimits` says what each means."""
+
+    @property
+    def window_messages(self) -> int: ...
+
+    @property
+    def window_bytes(self) -> int: ...
+
+    @property
+    def patience(self) -> float: ...
+
+
+class Publisher(Interface):
+    """What sends messages; `lb.broker.publisher.Publisher` does."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def publish(self, message: Outgoing) -> Deferred[None]: ...
+
+    def when_room(self) -> Deferred[None]: ...
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of messages since the start."""
+
+    confirmed: int = 0
+    expired: int = 0
+    refused: int = 0
+
+
+def outgoing(message: Message, destination: Destination) -> Outgoing:
+    """The message as brokers get it, with the name of its sender among the headers."""
+    return Outgoing(
+        destination,
+        message.body,
+        message.id,
+        {**message.headers, USER_HEADER: _text(message.user), HOST_HEADER: _text(message.host)},
+        message.content_type or BINARY,
+        message.correlation_id,
+        message.reply_to,
+        message.persistent,
+        message.expires,
+        message.priority,
+    )
+
+
+def _text(name: str) -> str:
+    """A name as text that any broker carries; names of certificates may hold other bytes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+class Tunnel(Generic[R]):
+    """Publishes a queue's records for a destination. `delay(n)`: seconds to wait after n + 1 refusals in a row."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        queue: Queue[R],
+        destination: Destination,
+        publisher: Publisher,
+        clock: IReactorTime,
+        delay: Callable[[int], float],
+        limits: Limits,
+        listener: Listener | None = None,
+    ) -> None:
+        self.counts = Counts()
+        self._queue = queue
+        self._destination = destination
+        self._publisher = publisher
+        self._clock = clock
+        self._delay = delay
+        self._limits = limits
+        self._listener = listener
+        self._held: deque[R] = deque()  # read, not published
+        self._out = 0  # published and not settled, or on their way to quarantine
+        self._out_bytes = 0
+        self._reading = False
+        self._pumping = False
+        self._waiting_for_room = False
+        self._trouble: str | None = None  # why nothing is published until all that is out has come back
+        self._failures = 0
+        self._pause: IDelayedCall | None = None
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin with what the queue holds, and follow it."""
+        self._queue.wake_up = self.wake
+        self.wake()
+
+    def stop(self) -> None:
+        """End; what is not confirmed stays in the queue."""
+        self._stopped = True
+        self._queue.wake_up = None
+        self._held.clear()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+
+    def hasten(self) -> None:
+        """Try now instead of after the pause."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._resume()
+
+    def wake(self) -> None:
+        """There may be messages to publish."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            self._pump()
+        finally:
+            self._pumping = False
+        if self._trouble is not None and not self._out and not self._reading and not self._stopped:
+            self._back_off(self._trouble)
+
+    @property
+    def _at_rest(self) -> bool:
+        return self._stopped or self._pause is not None or self._trouble is not None or self._waiting_for_room
+
+    # --- messages out -----------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Publish what the windows allow, and have more read when there is room for it."""
+        # A destination that was refused is tried with one message, so that order holds when it is mended meanwhile.
+        window = self._limits.window_messages if not self._failures else 1
+        while not self._at_rest and self._out < window:
+            if not self._held:
+                room = self._limits.window_bytes - self._out_bytes
+                if not self._reading and self._queue.readable and room > 0:
+                    self._reading = True
+                    fetched = self._queue.read(window - self._out, room)
+                    fetched.addCallbacks(self._fetched, self._unread)
+                    continue  # it may have come at once
+                return
+            if self._out and self._out_bytes + len(self._held[0].payload) > self._limits.window_bytes:
+                return
+            if self._publisher.full:
+                self._waiting_for_room = True
+                self._publisher.when_room().addCallback(self._room)
+                continue
+            self._publish(self._held.popleft())
+
+    def _room(self, _: None) -> None:
+        self._waiting_for_room = False
+        self.wake()
+
+    def _fetched(self, records: list[R]) -> None:
+        self._reading = False
+        if not self._stopped and self._trouble is None:
+            self._held.extend(records)
+        self.wake()
+
+    def _unread(self, failure: Failure) -> None:
+        self._reading = False
+        self._stumble(f"spool: {failure.getErrorMessage()}")
+        self.wake()
+
+    def _publish(self, record: R) -> None:
+        self._out += 1
+        self._out_bytes += len(record.payload)
+        try:
+            message = outgoing(read(record.payload), self._destination)
+        except LBError as error:
+            self._set_aside(record, f"it cannot be read: {error}")
+            return
+        if message.expires is not None and message.expires <= self._clock.seconds() * _MICROSECONDS:
+            self._expired(record, message.expires)
+            return
+        self._publisher.publish(message).addCallbacks(
+            self._confirmed, self._failed, callbackArgs=(record,), errbackArgs=(record, message.expires)
+        )
+
+    # --- what became of them ----------------------------------------------------------------------------------
+
+    def _settled(self, record: R) -> None:
+        self._out -= 1
+        self._out_bytes -= len(record.payload)
+
+    def _confirmed(self, _: None, record: R) -> None:
+        self._settled(record)
+        if self._stopped:
+            return  # the spool may be closed: the message goes again, with the same id
+        self.counts.confirmed += 1
+        self._failures = 0
+        self._queue.acknowledge_one(record.number)
+        self._tell(record, il.OK)
+        self.wake()
+
+    def _failed(self, failure: Failure, record: R, expires: int | None) -> None:
+        if self._stopped:
+            self._settled(record)
+            return
+        reason = failure.value
+        if isinstance(reason, ExpiredError) and expires is not None:
+            self._expired(record, expires)
+        elif isinstance(reason, RefusedError) and (not reason.everything or self._waited(record)):
+            self.counts.refused += 1
+            self._set_aside(record, str(reason))
+        else:
+            self._settled(record)
+            if not isinstance(reason, RefusedError | FullError | LostError):
+                self._log.failure("{destination}", failure, destination=self._queue.destination)
+            self._stumble(str(reason))
+        self.wake()
+
+    def _waited(self, record: R) -> bool:
+        """Whether a message has waited long enough for a destination that is refused."""
+        return self._clock.seconds() - record.time / _MICROSECONDS >= self._limits.patience
+
+    def _expired(self, record: R, expires: int) -> None:
+        self.counts.expired += 1
+        moment = datetime.fromtimestamp(expires / _MICROSECONDS, UTC)
+        self._set_aside(record, f"it expired at {moment:%Y-%m-%dT%H:%M:%S}Z, before the broker had it")
+
+    def _set_aside(self, record: R, reason: str) -> None:
+        self._log.warn(
+            "{destination}: message {number} is set aside: {reason}",
+            destination=self._queue.destination,
+            number=record.number,
+            reason=reason,
+        )
+        set_aside = self._queue.quarantine(record, reason)
+        set_aside.addCallbacks(self._aside, self._not_aside, callbackArgs=(record, reason), errbackArgs=(record,))
+
+    def _aside(self, _: None, record: R, reason: str) -> None:
+        self._settled(record)
+        self._tell(record, il.Reply(il.Major.PERM, 0, reason))
+        self.wake()
+
+    def _not_aside(self, failure: Failure, record: R) -> None:
+        self._settled(record)
+        self._stumble(f"quarantine: {failure.getErrorMessage()}")
+        self.wake()
+
+    def _tell(self, record: R, reply: il.Reply) -> None:
+        if self._listener:
+            self._listener.tell(self._queue.destination, record.number, reply)
+
+    # --- pauses -----------------------------------------------------------------------------------------------
+
+    def _stumble(self, reason: str) -> None:
+        """Publish nothing more; when all that is out has come back, pause and begin again with what is left."""
+        self._trouble = self._trouble or reason
+        self._held.clear()
+
+    def _back_off(self, reason: str) -> None:
+        self._trouble = None
+        self._queue.rewind()
+        pause = self._delay(self._failures)
+        self._failures += 1
+        self._log.warn(
+            "{destination}: {reason}; next try in {pause:.0f} s, {pending} messages wait",
+            destination=self._queue.destination,
+            reason=reason,
+            pause=pause,
+            pending=self._queue.pending,
+        )
+        self._pause = self._clock.callLater(pause, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self.wake()
