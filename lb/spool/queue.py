@@ -4,7 +4,7 @@ No file is touched here; what needs the disk is a task for the writer thread, on
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -20,6 +20,9 @@ from lb.spool.journal import Chunk, Journal
 from lb.spool.segment import Record
 
 T = TypeVar("T")
+
+#: Who waits for a record, by its number; in the order of asking, and quick to forget.
+_Waiting = dict[int, dict[Deferred[None], None]]
 
 log = Logger()
 
@@ -84,8 +87,8 @@ class Queue:
         self._reading = False
         self._turn = 0  # grows with each rewind: a read begun before it counts for nothing
         self._stretches = deque([Stretch(acknowledged + 1, position, oldest_time)])
-        self._waiting: dict[int, list[Deferred[None]]] = {}
-        self._waiting_through: dict[int, list[Deferred[None]]] = {}
+        self._waiting: _Waiting = {}
+        self._waiting_through: _Waiting = {}
 
     def __repr__(self) -> str:
         return f"<Queue {self.destination!r} {self.pending} pending>"
@@ -250,11 +253,11 @@ class Queue:
         return self._desk.run(operation).addCallback(self._quarantined, record.number)
 
     def when_acknowledged(self, number: int) -> Deferred[None]:
-        """Return what fires when this record is done; with SpoolClosedError if the spool closes first."""
+        """Return what fires when this record is done; SpoolClosedError if the spool closes. It can be cancelled."""
         return self._wait(self._waiting, number, number in self._acknowledgements)
 
     def when_acknowledged_through(self, number: int) -> Deferred[None]:
-        """Return what fires when all up to this one are done (a flush); SpoolClosedError if the spool closes."""
+        """As `when_acknowledged`, for all records up to this one (a flush)."""
         return self._wait(self._waiting_through, number, number <= self.prefix)
 
     def abandon(self, failure: Failure) -> None:
@@ -264,7 +267,8 @@ class Queue:
         self._waiting_through = {}
         for deferreds in waiting:
             for deferred in deferreds:
-                deferred.errback(failure)
+                if not deferred.called:
+                    deferred.errback(failure)
 
     def _check(self, number: int) -> int:
         if number > self._stored:
@@ -285,7 +289,7 @@ class Queue:
         for waiting in (self._waiting, self._waiting_through):
             if waiting:
                 for number in sorted(number for number in waiting if number <= prefix):
-                    self._fire(waiting.pop(number, []))
+                    self._fire(waiting.pop(number, ()))
         self._desk.acknowledged(self, prefix - before)
 
     def _forget_stretches(self) -> None:
@@ -299,14 +303,22 @@ class Queue:
         self.acknowledge_one(number)
 
     @staticmethod
-    def _wait(waiting: dict[int, list[Deferred[None]]], number: int, done: bool) -> Deferred[None]:
+    def _wait(waiting: _Waiting, number: int, done: bool) -> Deferred[None]:
         if done:
             return succeed(None)
-        deferred: Deferred[None] = Deferred()
-        waiting.setdefault(number, []).append(deferred)
+
+        def forget(cancelled: Deferred[None]) -> None:
+            deferreds = waiting.get(number, {})
+            deferreds.pop(cancelled, None)
+            if not deferreds:
+                waiting.pop(number, None)
+
+        deferred: Deferred[None] = Deferred(forget)
+        waiting.setdefault(number, {})[deferred] = None
         return deferred
 
     @staticmethod
-    def _fire(deferreds: list[Deferred[None]]) -> None:
+    def _fire(deferreds: Iterable[Deferred[None]]) -> None:
         for deferred in deferreds:
-            deferred.callback(None)
+            if not deferred.called:  # one before it may have cancelled it
+                deferred.callback(None)

@@ -1,11 +1,13 @@
 """The spool's contract without faults: accept, group, read, acknowledge, quarantine, bounds, housekeeping."""
 
 import errno
+import gc
+import weakref
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.spool.acknowledgements import Acknowledgements
@@ -381,6 +383,25 @@ class AcknowledgeTests(SynchronousTestCase):
         last = self.queue.when_acknowledged(6)
         self.bench.close()
         self.failureResultOf(last, SpoolClosedError)
+
+    def test_no_longer_waiting(self) -> None:
+        """P10: who waits no longer is forgotten, also while others are told; they still are."""
+        bench = Bench()
+        queue = bench.open().queue("a:1")
+        bench.append(b"1", b"2")
+        forgotten = weakref.WeakSet[Deferred[None]]()
+        for wait in (queue.when_acknowledged, queue.when_acknowledged_through):
+            cancelled = wait(1)
+            forgotten.add(cancelled.addErrback(lambda failure: failure.trap(CancelledError)))
+            cancelled.cancel()
+        del cancelled
+        gc.collect()
+        self.assertEqual(list(forgotten), [])
+        first, second = queue.when_acknowledged(2), queue.when_acknowledged(2)
+        first.addCallback(lambda _: second.cancel())
+        queue.acknowledge(2)
+        self.assertIsNone(self.successResultOf(first))
+        self.failureResultOf(second, CancelledError)
 
     def test_acknowledge_in_callback(self) -> None:
         """Who waits may acknowledge more when told."""
