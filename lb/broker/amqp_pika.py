@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from lb.broker.amqp import AmqpSession
 from lb.broker.amqp_model import Channel, ChannelError, Incoming, Listener, Properties
+from lb.broker.errors import words_of
 from lb.broker.session import Owner, Session
 from lb.broker.url import BrokerURL
 
@@ -66,11 +67,12 @@ class PikaProtocol(TwistedProtocolConnection):  # type: ignore[misc]  # pika has
         said = self._impl._error
         stood = self._impl.is_open
         super().connectionLost(reason)
+        text, distrust = words_of(reason)
         if isinstance(said, ConnectionClosedByBroker):
             text = f"the broker says: {said.reply_code} {said.reply_text}"
-        else:
-            text = str(said or "") or reason.getErrorMessage()
-        self._session.lost(text, login=said is not None and not stood)
+        elif said is not None:
+            text = str(said) or text
+        self._session.lost(text, login=distrust or (said is not None and not stood))
 
     def _stands(self) -> None:
         connection = self._impl

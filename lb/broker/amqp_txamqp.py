@@ -22,6 +22,7 @@ from txamqp.protocol import AMQChannel, AMQClient
 from lb.broker import txamqp_frames as frames
 from lb.broker.amqp import GOODBYE, AmqpSession
 from lb.broker.amqp_model import Channel, ChannelError, Incoming, Listener, Properties
+from lb.broker.errors import words_of
 from lb.broker.liveness import Beat
 from lb.broker.session import Owner, Session
 from lb.broker.url import BrokerURL
@@ -171,7 +172,8 @@ class TxamqpProtocol(AMQClient):  # type: ignore[misc]
         if self._beat is not None:
             self._beat.stop()
         super().connectionLost(reason)
-        self.session.lost(self.failure or reason.getErrorMessage(), login=self.failure is not None and not self._stood)
+        text, distrust = words_of(reason)
+        self.session.lost(self.failure or text, login=distrust or (self.failure is not None and not self._stood))
 
     def _stands(self, _: object) -> None:
         self._stood = True

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from OpenSSL import SSL
-from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet import defer, error
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
@@ -36,7 +35,7 @@ class Opener(Protocol):
     """Opens sessions."""
 
     def open(self, url: BrokerURL, owner: Owner) -> Deferred[Session]:
-        """Fires when the session stands; fails with LostError. Cancelling it gives up."""
+        """Fires when the session stands; fails with LostError, also when it is cancelled."""
 
 
 class SessionOpener:
@@ -60,21 +59,25 @@ class SessionOpener:
             return opened
         endpoint = HostnameEndpoint(self._reactor, url.host, url.port, timeout=url.timeout)
         connecting: Deferred[Any] = endpoint.connect(factory)
-
-        def not_connected(failure: Failure) -> None:
-            if not opened.called:
-                opened.errback(failure)
-
-        def give_up(_: object) -> None:
-            connecting.cancel()
-            transport = protocol.transport  # type: ignore[attr-defined]
-            if transport is not None:
-                transport.abortConnection()
-
-        connecting.addErrback(not_connected)
+        connecting.addErrback(lambda failure: None if opened.called else opened.errback(failure))
         opened.addTimeout(url.timeout, self._reactor)
+
+        def drop() -> None:
+            connecting.cancel()
+            if protocol.transport is not None:  # type: ignore[attr-defined]
+                protocol.transport.abortConnection()  # type: ignore[attr-defined]
+
+        def give_up(result: Deferred[Session]) -> None:
+            result.errback(LostError(f"{url}: given up"))
+            drop()
+
+        def failed(failure: Failure) -> None:
+            if not result.called:
+                drop()
+                result.errback(_reason(failure.value, url))
+
         result: Deferred[Session] = Deferred(give_up)
-        opened.addCallbacks(result.callback, lambda failure: _failed(failure, url, result, give_up))
+        opened.addCallbacks(result.callback, failed)
         return result
 
     def _factory(self, url: BrokerURL, protocol: IProtocol) -> IProtocolFactory:
@@ -112,12 +115,6 @@ class _OneProtocol(Factory):
         return self._protocol
 
 
-def _failed(failure: Failure, url: BrokerURL, result: Deferred[Session], give_up: Callable[[object], None]) -> None:
-    give_up(None)
-    if not result.called:
-        result.errback(_reason(failure.value, url))
-
-
 def _reason(reason: BaseException | None, url: BrokerURL) -> LostError:
     if isinstance(reason, LostError):
         return reason
@@ -125,8 +122,6 @@ def _reason(reason: BaseException | None, url: BrokerURL) -> LostError:
         return LostError(f"{url}: nobody listens there")
     if isinstance(reason, error.DNSLookupError):
         return LostError(f"{url}: the name of the host cannot be resolved")
-    if isinstance(reason, error.TimeoutError | CancelledError | TimeoutError):
+    if isinstance(reason, error.TimeoutError | defer.TimeoutError):
         return LostError(f"{url}: no answer in time")
-    if isinstance(reason, SSL.Error | CredentialError):
-        return LoginError(f"{url}: TLS: {reason}")
     return LostError(f"{url}: {reason}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from OpenSSL import SSL
+from twisted.python.failure import Failure
+
 
 class BrokerError(Exception):
     """Trouble with a broker; the text says what, where, and what to do."""
@@ -32,3 +35,12 @@ class ExpiredError(BrokerError):
 
 class FullError(BrokerError):
     """As many messages wait as may; the caller keeps this one and comes again."""
+
+
+def words_of(failure: Failure) -> tuple[str, bool]:
+    """Why a connection ended, and whether it is that one side does not trust the other (TLS)."""
+    reason = failure.value
+    if not isinstance(reason, SSL.Error):
+        return failure.getErrorMessage(), False
+    entries = reason.args[0] if reason.args and isinstance(reason.args[0], list) else []
+    return "TLS: " + ("; ".join(str(entry[-1]) for entry in entries) or "connection broken"), True

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from lb.broker.destination import Destination, Kind
-from lb.broker.errors import BrokerError, LoginError, LostError, RefusedError
+from lb.broker.errors import BrokerError, LoginError, LostError, RefusedError, words_of
 from lb.broker.liveness import Beat, Silence
 from lb.broker.message import ID_HEADER, Delivery, Message
 from lb.broker.session import Consumer, Owner, Session, Subscription
@@ -239,7 +239,8 @@ class StompSession(Protocol):
         for timer in (self._beat, self._silence):
             if timer is not None:
                 timer.stop()
-        ended = self._reason or LostError(f"{self.url}: {reason.getErrorMessage()}")
+        text, distrust = words_of(reason)
+        ended = self._reason or (LoginError if distrust else LostError)(f"{self.url}: {text}")
         stood, self._standing = self._standing, False
         waiting, self._waiting = self._waiting, {}
         for subscribed in waiting.values():
