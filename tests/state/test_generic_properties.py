@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model.event import Event
 from lb.state.fold import blank, recompute, step
+from lb.state.generic.description import Type, read
 from lb.state.generic.fold import Families
 from lb.state.job import Job, decode, encode
 from tests.state.generic_jobs import any_events, contents, families, family_job, oven, oven_events
@@ -26,6 +27,15 @@ def _played(events: Iterable[Event], known: Families) -> Job:
     for event in events:
         step(job, event, known)
     return job
+
+
+class Values(SynchronousTestCase):
+    """What is given for an attribute."""
+
+    def test_time_out_of_reach(self) -> None:
+        """Seconds that are finite as they are given and no longer so as microseconds are no time."""
+        self.assertIsNone(read(Type.TIME, 1e303))
+        self.assertEqual(read(Type.TIME, 1.5), 1_500_000)
 
 
 class Properties(SynchronousTestCase):

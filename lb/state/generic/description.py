@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from math import isfinite
+from math import inf, isfinite
 from typing import Final
 
 import msgspec
@@ -154,7 +154,8 @@ def _time(given: Scalar) -> Value | None:
             return None
         return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
     seconds = _float(given)
-    return None if seconds is None else round(float(seconds) * 1_000_000)
+    microseconds = inf if seconds is None else float(seconds) * 1_000_000
+    return round(microseconds) if isfinite(microseconds) else None
 
 
 _READERS: Final[dict[Type, Callable[[Scalar], Value | None]]] = {
