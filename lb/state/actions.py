@@ -88,8 +88,13 @@ def keep_job(name: str, given: str) -> Action:
     return explain(action, _assigned(name, "?=", given))
 
 
+#: Entries of a list that is only added to: a state is stored and told whole, a job that runs on for ever must not make
+#: it grow for ever. The events keep what the list forgets.
+LISTED: Final = 256
+
+
 def append(name: str, given: str) -> Action:
-    """Add a text to a list; the same text may be there already."""
+    """Add a text to a list, which keeps the last `LISTED`; the same text may be there already."""
 
     def action(turn: Turn) -> None:
         text = turn.event.text(given)
@@ -100,8 +105,9 @@ def append(name: str, given: str) -> Action:
             setattr(turn.status, name, [text])
         else:
             held.append(text)
+            del held[:-LISTED]
 
-    return explain(action, f"`{name}` += `{given}`")
+    return explain(action, f"`{name}` += `{given}` (the last {LISTED})")
 
 
 def pairs(name: str, given: str) -> Action:

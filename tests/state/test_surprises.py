@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lb.model.errors import LBError
 from lb.model.jobid import JobId
 from lb.model.status import STATES, State
+from lb.state.actions import LISTED
 from lb.state.collection import bucket, collection_state, propagate
 from lb.state.fold import Outcome, blank, embryo, recompute, step
 from lb.state.job import Job, decode, encode
@@ -177,6 +178,16 @@ class GLite(SynchronousTestCase):
         )
         self.assertEqual(job.hidden.lastbr, code("U2 N2 W4 J4 R3"))
         self.assertEqual((job.status.state, job.status.payload_running), (State.Waiting, True))
+
+    def test_s42_bounded(self) -> None:
+        """Lists of places hold a bounded number of entries, the last ones, at the bound and beyond it (P10)."""
+        job = played(registered())
+        for number in range(LISTED + 1):
+            if number == LISTED:
+                full = list(job.status.possible_ce_nodes or ())
+            step(job, make("Running", "LM", f"U2 N2 W4 J4 L{number + 1}", number, node=f"n{number}"))
+        self.assertEqual(full, [f"n{number}" for number in range(LISTED)])
+        self.assertEqual(job.status.possible_ce_nodes, [f"n{number}" for number in range(1, LISTED + 1)])
 
     def test_s42_s43(self) -> None:
         """Events of a given-up attempt still append to the lists; its WILLRESUB lowers the boundary."""
