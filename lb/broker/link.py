@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from twisted.application.internet import backoffPolicy
 from twisted.application.service import Service
@@ -18,14 +18,9 @@ from twisted.python.failure import Failure
 
 from lb.broker.dial import Opener
 from lb.broker.errors import BrokerError, LostError, RefusedError
+from lb.broker.limits import LinkLimits
 from lb.broker.session import Session
 from lb.broker.url import BrokerURL
-
-#: Seconds before the first repetition, and at most.
-FIRST_DELAY: Final = 0.2
-MAX_DELAY: Final = 30.0
-#: Seconds after which a session that ends counts as a good one: the next is opened without a long pause.
-PROVEN: Final = 5.0
 
 _log = Logger()
 
@@ -56,12 +51,14 @@ class Link(Service):
         opener: Opener,
         clock: IReactorTime,
         *,
+        limits: LinkLimits = LinkLimits(),  # noqa: B008  # immutable
         delay: Callable[[int], float] | None = None,
     ) -> None:
-        """`delay`: seconds before the n-th round over all URLs that follows n failed ones."""
+        """`delay(n)`: seconds before the round over all URLs that follows n failed ones, instead of the usual."""
         self.setName(f"broker {name}")
         self.broker = name
         self.urls = tuple(urls)
+        self.limits = limits
         self.session: Session | None = None
         #: Numbers for messages, never the same for two of this link's users.
         self.tags = itertools.count(1)
@@ -71,7 +68,7 @@ class Link(Service):
         self.trouble: BrokerError | None = None
         self._opener = opener
         self._clock = clock
-        self._delay = delay or backoffPolicy(FIRST_DELAY, MAX_DELAY)
+        self._delay = delay or backoffPolicy(limits.first_pause, limits.longest_pause)
         self._users: list[User] = []
         self._next = 0  # of the URLs
         self._failures = 0  # since a session proved good
@@ -162,7 +159,7 @@ class Link(Service):
     def ended(self, session: Session, reason: LostError | RefusedError) -> None:
         self.session = None
         self.blocked_reason = None
-        if self._clock.seconds() - self._began >= PROVEN:
+        if self._clock.seconds() - self._began >= self.limits.proven:
             self._failures = 0
         for user in self._users:
             user.ended(session, reason)

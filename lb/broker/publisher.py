@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
@@ -15,19 +15,10 @@ from twisted.logger import Logger
 
 from lb.broker.destination import Destination
 from lb.broker.errors import BrokerError, ExpiredError, FullError, LostError, RefusedError
+from lb.broker.limits import PublisherLimits
 from lb.broker.link import Link
 from lb.broker.message import Message
 from lb.broker.session import Session
-
-
-class Limits(NamedTuple):
-    """Bounds of a publisher."""
-
-    messages: int = 10_000  #: that wait or are on their way
-    octets: int = 67_108_864  #: of these; a single message may have more when nothing else waits
-    window: int = 2_000  #: messages sent and not confirmed
-    window_octets: int = 16_777_216  #: of these; a single message may have more
-    refusal: float = 30.0  #: seconds for which a refused destination is not tried again
 
 
 @dataclass(slots=True)
@@ -59,7 +50,7 @@ _MICROSECONDS: Final = 1_000_000
 class Publisher:
     """Publishes over a link."""
 
-    def __init__(self, link: Link, clock: IReactorTime, limits: Limits = Limits()) -> None:  # noqa: B008  # immutable
+    def __init__(self, link: Link, clock: IReactorTime, limits: PublisherLimits = PublisherLimits()) -> None:  # noqa: B008  # immutable
         self.counts = Counts()
         self._link = link
         self._clock = clock

@@ -5,8 +5,6 @@ What is not acknowledged over the session that brought it comes again; the ackno
 
 from __future__ import annotations
 
-from typing import Final
-
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,24 +14,18 @@ from lb.broker.link import Link
 from lb.broker.message import Delivery
 from lb.broker.session import Consumer, Session, Subscription
 
-#: Seconds before a subscription that the broker refused or ended is tried again.
-RETRY: Final = 5.0
-
 _log = Logger()
 
 
 class Subscriber:
     """Keeps a subscription on a link. `trouble` says why there is none just now."""
 
-    def __init__(
-        self, link: Link, subscription: Subscription, consumer: Consumer, clock: IReactorTime, *, retry: float = RETRY
-    ) -> None:
+    def __init__(self, link: Link, subscription: Subscription, consumer: Consumer, clock: IReactorTime) -> None:
         self.trouble: BrokerError | None = None
         self._link = link
         self._subscription = subscription
         self._consumer = consumer
         self._clock = clock
-        self._retry = retry
         self._session: Session | None = None
         self._again: IDelayedCall | None = None
         link.use(self)
@@ -94,4 +86,4 @@ class Subscriber:
             reason=str(reason),
         )
         if self._session is not None and self._again is None:
-            self._again = self._clock.callLater(self._retry, self._subscribe)
+            self._again = self._clock.callLater(self._link.limits.subscription_pause, self._subscribe)

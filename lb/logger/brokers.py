@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from lb.broker.destination import SCHEME, read_destination
 from lb.broker.dial import Opener
+from lb.broker.limits import PublisherLimits
 from lb.broker.link import Link
-from lb.broker.publisher import Limits as PublisherLimits
 from lb.broker.publisher import Publisher
 from lb.broker.tunnel import Tunnel
 from lb.broker.url import BrokerURL

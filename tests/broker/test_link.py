@@ -7,13 +7,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.broker.destination import read_destination
 from lb.broker.errors import LostError, RefusedError
-from lb.broker.link import PROVEN, Link
+from lb.broker.limits import LinkLimits
+from lb.broker.link import Link
 from lb.broker.session import Subscription
-from lb.broker.subscriber import RETRY, Subscriber
+from lb.broker.subscriber import Subscriber
 from lb.broker.url import read_url
 from tests.broker.brokers import Consumer
 from tests.broker.fakes import FakeOpener
 
+PROVEN, RETRY = LinkLimits().proven, LinkLimits().subscription_pause
 FIRST, SECOND = read_url("stomp://a"), read_url("amqp://b")
 
 

@@ -10,9 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.broker.destination import read_destination
 from lb.broker.errors import ExpiredError, FullError, LostError, RefusedError
+from lb.broker.limits import PublisherLimits
 from lb.broker.link import Link
 from lb.broker.message import Message
-from lb.broker.publisher import Limits, Publisher
+from lb.broker.publisher import Publisher
 from lb.broker.url import read_url
 from tests.broker.fakes import FakeOpener
 
@@ -22,11 +23,11 @@ QUEUE, OTHER = read_destination("/queue/a"), read_destination("/queue/b")
 class House:
     """A publisher over a link whose sessions tests control."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: PublisherLimits | None = None) -> None:
         self.clock = Clock()
         self.opener = FakeOpener()
         self.link = Link("main", [read_url("stomp://a")], self.opener, self.clock, delay=lambda rounds: 1.0)
-        self.publisher = Publisher(self.link, self.clock, limits or Limits())
+        self.publisher = Publisher(self.link, self.clock, limits or PublisherLimits())
         self.link.startService()
 
     def publish(self, body: bytes, destination=QUEUE, **fields: object) -> Deferred[None]:  # type: ignore[no-untyped-def]
@@ -55,7 +56,7 @@ class PublisherTests(SynchronousTestCase):
 
     def test_sent_again(self) -> None:
         """What was not confirmed when a session ends goes first over the next one, in order, with the same ids."""
-        house = House(Limits(window=4))
+        house = House(PublisherLimits(window=4))
         done = [house.publish(b"%d" % number) for number in range(6)]
         session = house.next_session()
         self.assertEqual(session.bodies, [b"0", b"1", b"2", b"3"])
@@ -83,7 +84,7 @@ class PublisherTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """A refused message fails with the reason; a refused destination is left alone for a while, others are not."""
-        house = House(Limits(refusal=10))
+        house = House(PublisherLimits(refusal=10))
         session = house.next_session()
         first = house.publish(b"1")
         (tag, _) = session.published.pop()
@@ -99,7 +100,7 @@ class PublisherTests(SynchronousTestCase):
 
     def test_refused_at_once(self) -> None:
         """A message that the driver refuses while it is asked to publish is no trouble to its neighbours."""
-        house = House(Limits(window=2))
+        house = House(PublisherLimits(window=2))
         done = [house.publish(b"%d" % number) for number in range(5)]
         session = house.next_session(b"0", b"3")
         session.confirm(2)
@@ -144,7 +145,7 @@ class PublisherTests(SynchronousTestCase):
 
     def test_give_up(self) -> None:
         """Whoever waits is told that nothing was confirmed."""
-        house = House(Limits(window=1))
+        house = House(PublisherLimits(window=1))
         done = [house.publish(b"1"), house.publish(b"2")]
         house.next_session()
         house.publisher.give_up()
@@ -158,7 +159,7 @@ class BoundTests(SynchronousTestCase):
 
     def test_messages(self) -> None:
         """One more than the bound is refused with FullError; there is room when one is confirmed."""
-        house = House(Limits(messages=3))
+        house = House(PublisherLimits(messages=3))
         session = house.next_session()
         for number in range(3):
             self.assertNoResult(house.publish(b"%d" % number))
@@ -172,7 +173,7 @@ class BoundTests(SynchronousTestCase):
 
     def test_octets(self) -> None:
         """The same for bytes; a message greater than the bound is taken when nothing else waits."""
-        house = House(Limits(octets=5_000, window_octets=1_000))
+        house = House(PublisherLimits(octets=5_000, window_octets=1_000))
         session = house.next_session()
         self.assertNoResult(house.publish(bytes(10_000)))
         self.failureResultOf(house.publish(b""), FullError)
@@ -181,7 +182,7 @@ class BoundTests(SynchronousTestCase):
 
     def test_window(self) -> None:
         """No more is on its way than the window has room for, in messages and in bytes."""
-        house = House(Limits(window=3, window_octets=4_000))
+        house = House(PublisherLimits(window=3, window_octets=4_000))
         for _ in range(4):
             house.publish(b"")
         for _ in range(4):
@@ -205,7 +206,7 @@ class AnyOrderTests(SynchronousTestCase):
     @settings(max_examples=150, deadline=None)
     def test_any_course(self, course: list[str]) -> None:
         """Every message is confirmed once it was sent, in the end; those seen for the first time are in order."""
-        house = House(Limits(window=3, refusal=0))
+        house = House(PublisherLimits(window=3, refusal=0))
         done: list[Deferred[None]] = []
         seen: list[bytes] = []
         session = None
