@@ -26,6 +26,7 @@ from lb.model.event import Event
 from lb.model.jobid import JobId
 from lb.model.query import Flag, Group, Query
 from lb.model.status import JobStatus
+from lb.wire.tunnel import Message
 
 _T = TypeVar("_T")
 
@@ -84,6 +85,9 @@ class Client:
     def log_many(self, events: Iterable[Event | bytes], *, refused: Refused | None = None) -> int:
         """As `Producer.log_many`; `events` is drawn upon, and `refused` called, in the reactor's thread."""
         return self.run(lambda session: session.producer.log_many(events, refused=refused))
+
+    def send(self, message: Message) -> None:
+        self.run(lambda session: session.producer.send(message))
 
     def register(self, jobid: JobId, jobtype: str = "SIMPLE", **details: Any) -> str:
         return self.run(lambda session: session.producer.register(jobid, jobtype, **details))

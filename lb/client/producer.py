@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from lb.client.connection import WINDOW_BYTES, DGLogConnection, ILConnection
 from lb.client.dialer import Dialer
+from lb.client.outgoing import tunnelling_error
 from lb.client.pool import Pool
 from lb.client.settings import MAX_TIMEOUT, Address, Settings
 from lb.model.catalogue import BY_NAME, EventType, Priority, Source
@@ -24,7 +25,8 @@ from lb.model.errors import LBError, invalid
 from lb.model.event import Event, Value
 from lb.model.jobid import JobId
 from lb.model.seqcode import Flavour, Sequence
-from lb.wire import dglog, il, ulm
+from lb.wire import dglog, il, tunnel, ulm
+from lb.wire.tunnel import Message
 
 _ASYNCHRONOUS: Final = int(Priority.LOCAL)
 _SYNCHRONOUS: Final = int(Priority.LOCAL | Priority.SYNC)
@@ -116,10 +118,25 @@ class Producer:
         if error is not None:
             raise LBError(error.code, f"{self.settings.logger}: {error.description}")
 
+    async def send(self, message: Message) -> None:
+        """Hand a message for a broker to the logger; `lb.client.outgoing.new_message` makes them.
+
+        Returns when the logger has stored it, for a synchronous one when the broker has it. Raises `LBError`:
+        EOPNOTSUPP from a logger that does not tunnel, ENOENT for a broker that it does not know, EACCES when we
+        may not send there, EAGAIN when it is stored but not confirmed in time.
+        """
+        line = _bounded(tunnel.write(message))
+        synchronous = bool(message.flags & Priority.SYNC)
+        timeout = self.settings.log_sync_timeout if synchronous else self.settings.log_timeout
+        code = await self._loggers.channel(self.settings.logger).send(dglog.message(line), timeout)
+        error = tunnelling_error(code, message.destination)
+        if error is not None:
+            raise LBError(error.code, f"{self.settings.logger}: {error.description}")
+
     async def log_many(
         self, events: Iterable[Event | bytes], *, synchronous: bool = False, refused: Refused | None = None
     ) -> int:
-        """Hand many events to the logger, in their order; returns how many it took.
+        """Hand many events, or lines of events or messages, to the logger, in their order; returns how many it took.
 
         `events` is drawn upon no faster than the logger answers. What the logger refuses is told to `refused` and does
         not stop the others; without `refused`, and when the logger cannot be reached, the first error ends it.

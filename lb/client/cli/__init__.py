@@ -24,6 +24,7 @@ class Surroundings(NamedTuple):
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "register": ("register", "register a job with its server"),
     "log": ("log", "log an event of a job"),
+    "send": ("send", "send a message to a destination at a broker, through the logger"),
     "status": ("status", "show the states of jobs"),
     "events": ("events", "show the events of a job"),
     "jobs": ("jobs", "list the own jobs"),
