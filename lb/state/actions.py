@@ -180,9 +180,17 @@ def enter_named_state(turn: Turn) -> None:
         turn.status.done_code = turn.event.number("done_code")
 
 
+#: Characters of a text that grows by lines, beside its last piece.
+GLUED: Final = 65_536
+
+
 def glue(old: str | None, piece: str) -> str:
-    """`piece` on a line of its own below `old`."""
-    return piece if old is None else f"{old}\n{piece}"
+    """`piece` on a line of its own below `old`, of which the lines that fit into `GLUED` characters stay."""
+    if old is None:
+        return piece
+    if len(old) > GLUED:
+        _, _, old = old[-GLUED - 1 :].partition("\n")
+    return f"{old}\n{piece}"
 
 
 def failure(turn: Turn) -> None:

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lb.model.errors import LBError
 from lb.model.jobid import JobId
 from lb.model.status import STATES, State
-from lb.state.actions import LISTED
+from lb.state.actions import GLUED, LISTED, glue
 from lb.state.collection import bucket, collection_state, propagate
 from lb.state.fold import Outcome, blank, embryo, recompute, step
 from lb.state.job import Job, decode, encode
@@ -188,6 +188,15 @@ class GLite(SynchronousTestCase):
             step(job, make("Running", "LM", f"U2 N2 W4 J4 L{number + 1}", number, node=f"n{number}"))
         self.assertEqual(full, [f"n{number}" for number in range(LISTED)])
         self.assertEqual(job.status.possible_ce_nodes, [f"n{number}" for number in range(1, LISTED + 1)])
+
+    def test_reasons_bounded(self) -> None:
+        """Reasons that are collected line by line stay whole up to a length, beyond it the oldest lines go (P10)."""
+        line = "x" * 1023
+        fits = "\n".join([line] * 64)
+        self.assertEqual(len(fits), GLUED - 1)
+        self.assertEqual(glue(fits, "new"), f"{fits}\nnew")
+        self.assertEqual(glue(f"{line[:1]}\n{fits}", "new"), f"{fits}\nnew")
+        self.assertEqual(glue(None, line * 100), line * 100)
 
     def test_s42_s43(self) -> None:
         """Events of a given-up attempt still append to the lists; its WILLRESUB lowers the boundary."""
