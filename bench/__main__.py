@@ -10,7 +10,7 @@ import tempfile
 from statistics import median
 from time import perf_counter
 
-from bench import alone, asking, collection, storing, whole_way
+from bench import alone, asking, collection, notifying, storing, whole_way
 from bench.frame import HEADING, Row, line
 from bench.site import site
 
@@ -24,6 +24,8 @@ ROWS: tuple[Row, ...] = (
     storing.GREAT_EVENT,
     collection.SUBJOBS,
     collection.UNRELATED,
+    notifying.LATENCY,
+    notifying.BESIDE,
     alone.FOLDING,
     alone.READING,
 )

@@ -275,6 +275,9 @@ class OutboxReader(Protocol):
     def waiting(self) -> list[int]:
         """Registrations for which something waits; its time does not depend on how much (P8)."""
 
+    def waits(self, number: int, after: int) -> bool:
+        """Whether a registration is to be told anything after a notice."""
+
     def notices(self, number: int, after: int, most: int, most_bytes: int) -> list[Notice]:
         """What a registration is to be told after a notice: at most so many, and bytes unless the first has more."""
 

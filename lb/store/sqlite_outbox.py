@@ -204,6 +204,13 @@ class SQLiteOutboxReader:
             ).fetchall()
         return [number for (number,) in rows]
 
+    def waits(self, number: int, after: int) -> bool:
+        with reported():
+            found = self._connection.execute(
+                "SELECT 1 FROM outbox WHERE registration = ? AND notice > ? LIMIT 1", (number, after)
+            ).fetchone()
+        return found is not None
+
     def notices(self, number: int, after: int, most: int, most_bytes: int) -> list[Notice]:
         """What a registration is to be told after a notice: at most so many, and bytes unless the first has more."""
         found: list[Notice] = []

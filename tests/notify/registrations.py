@@ -9,6 +9,7 @@ from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Flag, Group, Operator
 from lb.model.registration import Registration
 from lb.model.status import JobStatus
+from lb.model.subject import comparable
 from lb.server.notify.matcher import Change
 
 ALICE, BOB, CAROL = "/C=CZ/CN=Alice", "/C=CZ/CN=Bob", "/C=CZ/emailAddress=c@x/CN=Carol"
@@ -53,4 +54,5 @@ def change(
     jdl: str | None = None,
 ) -> Change:
     """A step of a job of its owner."""
-    return Change(jobid, new.owner or "", acl, old, new, (jdl, jdl))
+    owner = new.owner or ""
+    return Change(jobid, owner, comparable(owner), acl, old, new, (jdl, jdl))

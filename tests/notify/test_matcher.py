@@ -12,6 +12,7 @@ from lb.model.jobid import JobId
 from lb.model.query import FORMS, Attribute, Condition, Flag, Operator
 from lb.model.registration import Registration
 from lb.model.status import TERMINAL, JobStatus, JobType, State
+from lb.model.subject import comparable
 from lb.security.acl import ACL, Entry, IdType, Permission, PermissionType
 from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
@@ -169,7 +170,7 @@ class AnyRegistrations(SynchronousTestCase):
             matcher.remove(number)
         left = [one for one in made if one.number not in dropped]
         for old, new, jobid, acl, jdls in changes:
-            happened = Change(jobid, new.owner, acl, old, new, jdls)
+            happened = Change(jobid, new.owner, comparable(new.owner), acl, old, new, jdls)
             expected = [
                 (one, found) for one in left if (found := _naively(one, happened, jdls, policy)) is not Access.NONE
             ]

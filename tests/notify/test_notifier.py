@@ -161,6 +161,23 @@ class Delivering(Notifying):
         self._reply(*[il.OK] * 8)
         self.assertEqual(self._got(), told[16:])
 
+    def test_great_ones(self) -> None:
+        """A notification greater than a window goes alone; those behind it follow (P10)."""
+        one = self._register()
+        told = self._tell(one)
+        for size in (LIMITS.window_bytes * 2, 10, LIMITS.window_bytes - 100, 10):
+            number = self.outbox.new_notice()
+            made = encode(Job(status(exit_code=number, reason="r" * size)))
+            self.outbox.write(Outgoing([NewNotice(number, NOW, made, (one.number,))]))
+            told.append(number)
+        self.notifier.wake([one.number])
+        self.reading.run()
+        got = []
+        for _ in told:
+            got += self._got()
+            self._reply(il.OK)
+        self.assertEqual(got, told)
+
     def test_receipts_in_groups(self) -> None:
         """Receipts of a while are stored together, and again after a failure of the store."""
         one = self._register()

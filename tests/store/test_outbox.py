@@ -80,6 +80,8 @@ class Outbox(SynchronousTestCase):
         self._tell(self.second)
         self.assertEqual(self._waiting(self.first), numbers)
         self.assertEqual(self._waiting(self.first, after=numbers[2]), numbers[3:])
+        self.assertTrue(self.reader.waits(self.first.number, numbers[3]))
+        self.assertFalse(self.reader.waits(self.first.number, numbers[4]))
         by_count = self.reader.notices(self.first.number, 0, 2, 1 << 20)
         self.assertEqual([(notice.number, notice.written) for notice in by_count], [(n, n * 10) for n in numbers[:2]])
         self.assertEqual(len(self.reader.notices(self.first.number, 0, 100, 250)), 2)

@@ -64,7 +64,7 @@ class Announcement:
             return
         state = job.state
         descriptions = before.description, state.texts.jdl
-        change = Change(job.jobid, job.owner, job.acl, before.status, state.status, descriptions)
+        change = Change(job.jobid, job.owner, job.owner_key, job.acl, before.status, state.status, descriptions)
         receivers: dict[content.Variant, list[Registration]] = {}
         for registration, allowed in self._matcher.matching(change):
             if registration.valid < self._now:

@@ -8,7 +8,8 @@ that cannot match; whatever the index leaves open is compared afterwards. Pure; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from enum import Enum
+from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from lb.model.jdl import attribute_of
@@ -27,7 +28,7 @@ from lb.server.conditions import compare, job_value, wanted_value
 _MAX_LEAVES: Final = 1_024
 
 
-class Aspect(Enum):
+class Aspect(IntEnum):
     """What a level of the tree is about."""
 
     READER = 0  #: who may read the job
@@ -37,15 +38,28 @@ class Aspect(Enum):
     TERMINAL = 4  #: the job has come to its end
 
 
-class Key(NamedTuple):
-    """One level of the tree; attribute, name and state as in `Condition`."""
+class Key:
+    """One level of the tree; attribute, name and state as in `Condition`.
 
-    aspect: Aspect
-    attribute: Attribute | None = None
-    name: str | None = None
-    state: int | None = None
+    Keys are compared by identity, which is what most of a match does: those of `_interned` are shared.
+    """
+
+    __slots__ = ("aspect", "attribute", "name", "state")
+
+    def __init__(
+        self,
+        aspect: Aspect,
+        attribute: Attribute | None = None,
+        name: str | None = None,
+        state: int | None = None,
+    ) -> None:
+        self.aspect = aspect
+        self.attribute = attribute
+        self.name = name
+        self.state = state
 
 
+_interned = lru_cache(maxsize=4_096)(Key)
 _READER: Final = Key(Aspect.READER)
 _JOB: Final = Key(Aspect.JOB)
 _TERMINAL: Final = Key(Aspect.TERMINAL)
@@ -61,7 +75,7 @@ _DOMAINS: Final[dict[Attribute, range]] = {
 
 
 class Change:
-    """A step of a job: `old` is its status before, None when there was none. `readers`: see `readers_of`.
+    """A step of a job: `old` is its status before, None when there was none; `owner_key`: its comparable owner.
 
     Statuses may lack their long texts; `descriptions` gives the job description before and after.
     """
@@ -70,6 +84,7 @@ class Change:
         self,
         jobid: JobId,
         owner: str,
+        owner_key: str,
         acl: str | None,
         old: JobStatus | None,
         new: JobStatus,
@@ -77,6 +92,7 @@ class Change:
     ) -> None:
         self.jobid = jobid
         self.owner = owner
+        self.owner_key = owner_key
         self.acl = acl
         self.old = old
         self.new = new
@@ -94,6 +110,8 @@ class Change:
         """An attribute's value after or before the change."""
         status = self.old if before else self.new
         assert key.attribute is not None and status is not None
+        if key.attribute is Attribute.OWNER and status.owner == self.owner:
+            return self.owner_key
         if key.attribute is Attribute.JDL_ATTR:
             return attribute_of(self._descriptions[0 if before else 1] or "", key.name or "")
         return job_value(key.attribute, key.name, key.state, status, self.jobid)
@@ -120,7 +138,9 @@ def _terminal(change: Change, key: Key) -> tuple[Any, ...]:
 
 
 def _readers(change: Change, key: Key) -> tuple[Any, ...]:
-    named = {_EVERYBODY, comparable(change.owner)}
+    if change.acl is None and not change.new.payload_owner:
+        return _EVERYBODY, change.owner_key
+    named = {_EVERYBODY, change.owner_key}
     if change.new.payload_owner:
         named.add(comparable(change.new.payload_owner))
     if change.acl is not None:
@@ -139,7 +159,7 @@ _VALUES: Final[dict[Aspect, Callable[[Change, Key], tuple[Any, ...]]]] = {
 
 def _key(condition: Condition, aspect: Aspect) -> Key:
     name = condition.name.lower() if condition.name is not None else None
-    return Key(aspect, condition.attribute, name, condition.state)
+    return _interned(aspect, condition.attribute, name, condition.state)
 
 
 def _job(jobid: JobId) -> tuple[str, int, str]:

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from lb.model.registration import Registration
 from lb.model.subject import comparable
 from lb.server.notify.address import kind_of
-from lb.server.notify.queue import Line, OutboxQueue
+from lb.server.notify.queue import Lines, OutboxQueue
 from lb.server.notify.registry import Receipt
 from lb.service.worker import Caller
 from lb.store.interface import Notice, OutboxReader
@@ -128,8 +128,8 @@ class Notifier(Service):
 
     def _look(self, number: int) -> None:
         """Wake a registration if anything waits for it: nobody is connected to for nothing."""
-        asked = self._reading.call(self._reader.notices, number, self._received.get(number, 0), 1, 1)
-        asked.addCallbacks(lambda found: self.wake([number] if found else ()), self._unread)
+        asked = self._reading.call(self._reader.waits, number, self._received.get(number, 0))
+        asked.addCallbacks(lambda waits: self.wake([number] if waits else ()), self._unread)
 
     def remove(self, number: int) -> None:
         """A registration is gone."""
@@ -175,16 +175,17 @@ class Notifier(Service):
 
     # Reading
 
-    def _fetch(self, number: int, after: int, most: int, most_bytes: int) -> Deferred[list[Line]]:
+    def _fetch(self, number: int, after: int, most: int, most_bytes: int) -> Deferred[Lines]:
         registration = self._registrations.get(number)
         if registration is None or registration.valid < self._clock.seconds():
-            return succeed([])
+            return succeed(([], False))
         return self._reading.call(self._lines, registration, after, most, most_bytes)
 
-    def _lines(self, registration: Registration, after: int, most: int, most_bytes: int) -> list[Line]:
+    def _lines(self, registration: Registration, after: int, most: int, most_bytes: int) -> Lines:
         write = self._kinds[kind_of(registration.destination)].write
         found = self._reader.notices(registration.number, after, most, most_bytes)
-        return [(notice.number, write(registration, notice)) for notice in found]
+        lines = [(notice.number, write(registration, notice)) for notice in found]
+        return lines, bool(found) and self._reader.waits(registration.number, found[-1].number)
 
     # Receipts
 

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-#: A notice as it is sent: its number in the outbox and its line.
-Line = tuple[int, bytes]
+#: Notices as they are sent, each with its number in the outbox, and whether there may be more.
+Lines = tuple[list[tuple[int, bytes]], bool]
 
 
 class Sent(NamedTuple):
@@ -45,7 +45,7 @@ class OutboxQueue:
     def __init__(
         self,
         destination: str,
-        fetch: Callable[[int, int, int, int], Deferred[list[Line]]],
+        fetch: Callable[[int, int, int, int], Deferred[Lines]],
         received: Callable[[int, int], None],
     ) -> None:
         """`fetch(registration, after, count, bytes)` reads lines; `received(registration, notice)` is a receipt."""
@@ -106,7 +106,8 @@ class OutboxQueue:
             self._take, self._again, callbackArgs=(registration, position, self._turn), errbackArgs=(registration,)
         )
 
-    def _take(self, lines: list[Line], registration: int, position: _Position, turn: int) -> list[Sent]:
+    def _take(self, found: Lines, registration: int, position: _Position, turn: int) -> list[Sent]:
+        lines, more = found
         if self._positions.get(registration) is not position:
             return []
         if turn != self._turn:
@@ -119,7 +120,8 @@ class OutboxQueue:
             taken.append(sent)
         if taken:
             position.read = taken[-1].notice
-            self._ready[registration] = None
+            if more:
+                self._ready[registration] = None
         return taken
 
     def _number(self, registration: int, notice: int) -> int:
