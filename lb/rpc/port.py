@@ -114,6 +114,10 @@ class PBFactory(pb.PBServerFactory):
         if not self._connections and self._sweeping.running:
             self._sweeping.stop()
 
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
     def _sweep(self) -> None:
         now = self.clock.seconds()
         for connection in [one for one in self._connections if one.deadline is not None and now > one.deadline]:

@@ -64,6 +64,14 @@ class _Generation:
         """Which contexts have been asked for."""
         return list(self._made)
 
+    @property
+    def expires(self) -> float | None:
+        """Return the earliest notAfter of the credential's chain, seconds since the epoch."""
+        pair = self._key_pair
+        if pair is None:
+            return None
+        return min(one.not_valid_after_utc.timestamp() for one in (pair.certificate, *pair.chain))
+
     def connection(self, kind: _Kind) -> tuple[SSL.Connection, ChainVerification]:
         """Return a new connection and what verifies its peer."""
         context, verification = self.context(kind)
@@ -180,6 +188,11 @@ class EndpointCredentials:
         kind = _Kind(False, max_version=max_version, alpn=tuple(alpn))
         self._generation.context(kind)
         return _ClientConnections(self, kind, expectation, server_name)
+
+    @property
+    def expires(self) -> float | None:
+        """Return when our certificate or one of its issuers expires, seconds since the epoch; None without one."""
+        return self._generation.expires
 
     def connection(self, kind: _Kind) -> tuple[SSL.Connection, ChainVerification]:
         """Return a new connection of a kind made with the files as they are now, and what verifies its peer."""

@@ -49,6 +49,7 @@ class Batch:
         self.changed: dict[str, StoredJob] = {}
         self.events: list[NewEvent] = []
         self.connections: list[ConnectionChange] = []
+        self.repeated = 0  #: events that had come before
         self.arrived = arrived
         self.families = families
         self._announcement = announcement

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from lb.security.identity import Identity
 from lb.server.limits import ServerLimits
 from lb.server.submission import Stream, Submission, Unstored
+from lb.server.tally import Tally
 from lb.wire.il import OK, Reply
 
 Ingesting = Callable[[list[Submission]], list[Reply]]
@@ -41,6 +42,7 @@ class Collector:
         ingest: Ingesting,
         in_thread: Callable[[Ingesting, list[Submission]], Deferred[list[Reply]]],
         limits: ServerLimits = ServerLimits(),  # noqa: B008  # immutable
+        tally: Tally | None = None,
     ) -> None:
         """`in_thread(function, argument)` runs a call in the writing thread and returns its result later."""
         self._ingest = ingest
@@ -51,7 +53,7 @@ class Collector:
         self._busy = False
         self._paused: list[Callable[[], None]] = []
         self._idle: list[Deferred[None]] = []
-        self.stored = 0  #: events answered, for the metrics
+        self._tally = tally if tally is not None else Tally()
 
     def submit(self, submissions: list[Submission], stream: Stream | None = None) -> Deferred[list[Reply]]:
         """Store a chunk of events; fires with a reply for each, in order, when they are on stable storage.
@@ -77,6 +79,11 @@ class Collector:
     def congested(self) -> bool:
         """Whether more waits than should; whoever brings events has to pause then."""
         return self._bytes > self._limits.waiting_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Size of the events that wait or are being written."""
+        return self._bytes
 
     def when_ready(self, resume: Callable[[], None]) -> None:
         """Call `resume` once when the congestion is over."""
@@ -118,7 +125,7 @@ class Collector:
         self._bytes -= size
         ended = self._end_streams(replies, chunks)
         self._next_batch()
-        self.stored += len(replies)
+        self._tally.answered(replies)
         start = 0
         for chunk in chunks:
             count = len(chunk.submissions)

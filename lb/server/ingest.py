@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Final, NamedTuple
 
 from twisted.logger import Logger
@@ -29,6 +30,7 @@ from lb.server.jobcache import JobCache
 from lb.server.notify.announcement import Announcement
 from lb.server.parents import Parents
 from lb.server.submission import Submission, Unstored
+from lb.server.tally import Tally
 from lb.state import fold
 from lb.state.generic.fold import Families
 from lb.store.interface import StoredJob, StoreError, Writer
@@ -65,6 +67,7 @@ class Ingest:
         user: str = "LBServer",
         families: Families | None = None,
         announce: Callable[[], Announcement] | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """`now`: seconds since the epoch; `policy` is asked for once a batch.
 
@@ -81,6 +84,7 @@ class Ingest:
         self._user = user
         self._families = families
         self._announce = announce
+        self._tally = tally if tally is not None else Tally()
         self._last_internal = 0
 
     def __call__(self, submissions: Sequence[Submission]) -> list[il.Reply]:
@@ -119,9 +123,11 @@ class Ingest:
         batch = Batch(self._writer, self._cache, int(self._now() * 1_000_000), self._families, announcement)
         try:
             yield batch
+            began = perf_counter()
             self._writer.write(
                 batch.changed.values(), batch.events, outgoing=batch.outgoing, connections=batch.connections
             )
+            self._tally.committed(len(batch.events), batch.repeated, perf_counter() - began)
         except BaseException:
             self._cache.forget(batch.known)
             raise
@@ -197,6 +203,7 @@ class Ingest:
             rules.check_known(event, peer, policy, job, grey_jobs=self._grey_jobs)
         rules.check_author(event, job, peer, policy)
         if duplicate or batch.has(job, entry.digest):
+            batch.repeated += 1
             return
         connections.check(event)
         subjobs = self._subjobs(event)

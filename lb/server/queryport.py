@@ -29,6 +29,7 @@ from lb.server.lookup import Answer, EventsAnswer
 from lb.server.query import Questions
 from lb.service.bounds import Budget
 from lb.service.exchange import described
+from lb.service.watch import Watch
 from lb.wire import http
 from lb.wire.http_status import Operation, status_of
 from lb.wire.lbxml import requests, results
@@ -150,6 +151,13 @@ def _unread(error: LBError, document: bytes) -> bytes:
     return http.response(status) if status == 400 else http.response(status, document)
 
 
+def _kind(request: http.Request) -> str:
+    """The kind of a question, as metrics tell it."""
+    if request.method == "GET":
+        return "own jobs" if request.path == "/" else "status"
+    return request.path[1:] if request.path in _POSTS else "other"
+
+
 @implementer(IHandshakeListener, IPushProducer)
 class QueryConnection(Protocol):
     """One connection of the main port."""
@@ -239,7 +247,8 @@ class QueryConnection(Protocol):
             self._answering = True
             self._give_time(None)
             address = getattr(self.transport.getPeer(), "host", "")
-            self._port.answer(request, self._peer or ANONYMOUS, address).addCallback(self._answered)
+            answered = self._port.answer(request, self._peer or ANONYMOUS, address)
+            answered.addCallback(self._answered, request, self.factory.watch.begin())
         if self._answering or self._closing or self._requests:
             return
         if self._reader.refusal is not None:
@@ -252,7 +261,8 @@ class QueryConnection(Protocol):
         elif self._reader.handed_over is not None:
             self._hand_over()
 
-    def _answered(self, response: bytes) -> None:
+    def _answered(self, response: bytes, request: http.Request, began: float) -> None:
+        self.factory.watch.end(began, _kind(request), self._name(), request.body or request.path)
         self._answering = False
         if self.connected:
             self._give_time(self._limits.idle if self._reader.idle else self._limits.message)
@@ -317,8 +327,16 @@ class QueryFactory(Factory):
 
     noisy = False
 
-    def __init__(self, port: QueryPort, site: IProtocolFactory, clock: IReactorTime, limits: QueryLimits) -> None:
+    def __init__(
+        self,
+        port: QueryPort,
+        site: IProtocolFactory,
+        clock: IReactorTime,
+        limits: QueryLimits,
+        watch: Watch | None = None,
+    ) -> None:
         self.clock = clock
+        self.watch = watch if watch is not None else Watch()
         self._port = port
         self._site = site
         self._limits = limits
@@ -345,6 +363,10 @@ class QueryFactory(Factory):
         self._connections.discard(connection)
         if not self._connections and self._sweeping.running:
             self._sweeping.stop()
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
 
     def _sweep(self) -> None:
         now = self.clock.seconds()

@@ -25,6 +25,7 @@ from lb.server.limits import QueryLimits, ServerLimits
 from lb.server.lookup import INDICES, Lookup
 from lb.server.lookup import Limits as AnswerLimits
 from lb.server.maintenance import Maintenance
+from lb.server.metrics import ServerMetrics
 from lb.server.notify import requestport
 from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
 from lb.server.notify.service import Notifications
@@ -36,7 +37,10 @@ from lb.server.renewal import renewal
 from lb.server.storeport import StorePort
 from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
+from lb.service.metrics import figures, registry
+from lb.service.monitoring import Monitoring, WatchLimits, check_certificate
 from lb.service.options import DaemonOptions
+from lb.service.watch import Watch
 from lb.service.worker import Worker
 from lb.state.generic.fold import Families
 from lb.state.generic.loading import DescriptionError, load_directory, shipped
@@ -69,7 +73,14 @@ class Options(DaemonOptions):
     ]
     optFlags: ClassVar[list[list[Any]]] = [["grey-jobs", None, "accept events of jobs that are not registered yet"]]
     option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9000"}
-    bounds: ClassVar[tuple[type, ...]] = (QueryLimits, ServerLimits, NotifyLimits, NotifyDeliveryLimits, APILimits)
+    bounds: ClassVar[tuple[type, ...]] = (
+        QueryLimits,
+        ServerLimits,
+        NotifyLimits,
+        NotifyDeliveryLimits,
+        APILimits,
+        WatchLimits,
+    )
 
     @property
     def database(self) -> Path:
@@ -135,6 +146,9 @@ def compose(options: Options, reactor: Any) -> MultiService:
     except StoreError as error:
         raise usage.UsageError(f"--database: {error}") from None
     writing, reading = Worker(reactor, "lb-writer"), Worker(reactor, "lb-reader")
+    counted = registry()
+    metrics = ServerMetrics(counted)
+    watch = Watch(metrics.asked, options.limits(WatchLimits).slow_query)
     answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
     questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
     delivery = options.limits(NotifyDeliveryLimits)
@@ -163,14 +177,16 @@ def compose(options: Options, reactor: Any) -> MultiService:
         user=options.own_name,
         families=families,
         announce=notifications.announcement,
+        tally=metrics,
     )
-    collector = Collector(ingest, writing.call, storing)
-    api = API(questions, collector, reactor.seconds, options.limits(APILimits))
+    collector = Collector(ingest, writing.call, storing, metrics)
+    api = API(questions, collector, reactor.seconds, options.limits(APILimits), lambda: figures(counted))
     pages = site(
         questions,
         reactor,
         server_info=ServerInfo(identity=options.own_name, indices=INDICES),
         api=api,
+        watch=watch,
         registrations=notifications.subscriptions,
     )
     maintenance = Maintenance(writing, Recomputation(writer, ingest), lambda: policy, options.own_name)
@@ -178,7 +194,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         recompute.PATH: lambda request, peer, address: maintenance.recompute(request, peer),
         requestport.PATH: requestport.RequestPort(notifications.subscriptions).answer,
     }
-    main = QueryFactory(QueryPort(questions, others), pages, reactor, limits)
+    main = QueryFactory(QueryPort(questions, others), pages, reactor, limits, watch)
     events = ExchangeFactory(
         partial(StorePort, collector, limits),
         reactor,
@@ -205,10 +221,24 @@ def compose(options: Options, reactor: Any) -> MultiService:
         reactor, host, port + PB_OFFSET if port else 0, perspectives, credentials.server(certificate_required=False)
     )
     pb_port.setServiceParent(service)
+    metrics.watch(
+        collector,
+        {"writing": writing, "reading": reading},
+        {"main": main, "store": events, "perspective broker": perspectives},
+        lambda: credentials.expires,
+    )
+    monitoring = None
+    if options["metrics-port"] is not None:
+        alive = {"writing": lambda: writing.call(lambda: None), "reading": lambda: reading.call(lambda: None)}
+        certificate = check_certificate(lambda: credentials.expires, reactor.seconds)
+        ready = {"store": metrics.check_store, "certificate": certificate}
+        monitoring = Monitoring(reactor, options["metrics-port"], counted, alive, ready)
+        monitoring.setServiceParent(service)
     Readiness(
         lambda: (
             f"lb ready: https://{host}:{main_port.bound}/ events {host}:{store_port.bound}"
             f" perspective broker {host}:{pb_port.bound} state {options.state}"
+            + (f" metrics http://127.0.0.1:{monitoring.bound}/" if monitoring is not None else "")
         )
     ).setServiceParent(service)
     return service

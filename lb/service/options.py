@@ -78,12 +78,18 @@ class DaemonOptions(usage.Options):
             None,
             "directory or file of trusted authorities (default: X509_CERT_DIR and customary places)",
         ],
+        [
+            "metrics-port",
+            None,
+            None,
+            "port of the loopback address for metrics and health, plain HTTP (default: none)",
+        ],
         ["log-format", None, None, "text, or json: one object an event (default: text)"],
     ]
     #: Defaults, by option; options without one stay None.
     option_defaults: ClassVar[Mapping[str, str]] = {"host": "127.0.0.1", "log-format": "text"}
     #: Options that take a number.
-    numbers: ClassVar[frozenset[str]] = frozenset({"port"})
+    numbers: ClassVar[frozenset[str]] = frozenset({"port", "metrics-port"})
     #: Dataclasses of bounds (`lb.bound`), each an option; `limits` gives their values.
     bounds: ClassVar[tuple[type, ...]] = ()
     #: Options that may be given many times, by name; `self[name]` is a list of texts.

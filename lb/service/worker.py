@@ -52,6 +52,11 @@ class Worker:
             self._wake.notify()
         return result
 
+    @property
+    def waiting(self) -> int:
+        """Calls that have not begun."""
+        return len(self._calls)
+
     def stop(self) -> None:
         """Let the thread finish what was asked for and end; blocks until it has."""
         with self._wake:

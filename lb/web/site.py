@@ -23,6 +23,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from lb.model.errors import LBError, forbidden
 from lb.security.identity import ANONYMOUS, Identity, UnverifiedPeerError, identity_of
+from lb.service.watch import Watch
 from lb.web import address, plain
 from lb.web.api import requests as api_requests
 from lb.web.api.messages import Answer, problem
@@ -130,6 +131,11 @@ class Channel(HTTPChannel):
             self.site.bodies.release(body)
 
     @property
+    def known(self) -> str | None:
+        """The name of the peer, once somebody has asked who it is."""
+        return None if self._peer is None else self._peer.name
+
+    @property
     def peer(self) -> Identity:
         """Who is at the other end; the handshake is complete when anything has come."""
         if self._peer is None:
@@ -164,8 +170,9 @@ class Pages(Resource):
     isLeaf = True
     log = Logger()
 
-    def __init__(self, server: Server, api: API | None = None) -> None:
+    def __init__(self, server: Server, api: API | None = None, watch: Watch | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._watch = watch if watch is not None else Watch()
         self._server = server
         self._api = api
 
@@ -174,9 +181,16 @@ class Pages(Resource):
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
         api = self._api if request.uri.startswith(api_requests.PREFIX) else None
+        channel: Channel = request.channel
+        began = self._watch.begin()
         answer = ensureDeferred(self._respond(request) if api is None else self._respond_in_json(request, api))
+        answer.addBoth(self._answered, channel, request.uri, began, "page" if api is None else "API")
         request.notifyFinish().addErrback(lambda gone: answer.cancel())
         return int(NOT_DONE_YET)
+
+    def _answered(self, result: Any, channel: Channel, uri: bytes, began: float, kind: str) -> Any:
+        self._watch.end(began, kind, channel.known, uri)
+        return result
 
     async def _respond(self, request: Any) -> None:
         try:
@@ -271,11 +285,12 @@ def site(
     identity_of: _PeerOf = tls_identity,
     server_info: ServerInfo = ServerInfo(),  # noqa: B008  # immutable
     api: API | None = None,
+    watch: Watch | None = None,
     registrations: Registrations | None = None,
 ) -> Site:
     """The web site that answers from `jobs`; `identity_of` tells the peer of a transport, `api` serves `/api/`.
 
-    Without `registrations` there are no pages about them.
+    `watch` is told of each answer. Without `registrations` there are no pages about them.
     """
-    pages = Pages(Server(jobs, server_info, reactor.seconds, registrations), api)
+    pages = Pages(Server(jobs, server_info, reactor.seconds, registrations), api, watch)
     return PageSite(pages, reactor, identity_of, api)

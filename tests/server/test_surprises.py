@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lb.security.policy import Action, Policy
 from lb.server.collector import Collector
 from lb.server.ingest import Submission
 from lb.server.recomputation import Recomputation
+from lb.server.tally import Tally
 from lb.store.interface import Link
 from lb.wire import il
 from tests.server.fixture import OTHER, OWNER, Server, events_json
@@ -88,8 +90,14 @@ class Surprises(SynchronousTestCase):
         def at_once(function: Any, submissions: Any) -> Deferred[Any]:
             return succeed(function(submissions))
 
-        collector = Collector(server.ingest, at_once)
+        answered: list[int] = []
+
+        class Counting(Tally):
+            def answered(self, replies: Sequence[il.Reply]) -> None:
+                answered.append(len(replies))
+
+        collector = Collector(server.ingest, at_once, tally=Counting())
         lines = [registration(), running(1)]
         self.successResultOf(collector.submit([Submission(each.encode(), OWNER) for each in lines]))
         Recomputation(server.writer, server.ingest)(repair=True)
-        self.assertEqual(collector.stored, 2)
+        self.assertEqual(answered, [2])
