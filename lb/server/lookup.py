@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from lb.model.errors import LBError, forbidden, invalid, missing
 from lb.model.event import Event
+from lb.model.indexing import Index
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Flag, Operator, Query, Results, own_jobs
 from lb.model.status import JobStatus
@@ -109,22 +110,26 @@ class Lookup:
             raise self._gone([unique]) or missing(f"jobid='{unique}' not registered in DB")
         return entry
 
+    def indices(self) -> tuple[Index, ...]:
+        """What queries may start from, beside ids of jobs and of parents."""
+        return self._reader.finder.indices()
+
     # Many jobs.
 
     def own_jobs(self, peer: Identity, flags: Flag) -> list[JobStatus]:
-        """All jobs of the peer; ENOENT with the peer's name when there is none."""
-        if peer.name is None:
-            raise forbidden("user not authenticated")
-        states = [state for page in self.own_job_pages(peer, flags) for state in page]
-        if not states:
-            raise missing(peer.name)
-        return states
+        """All jobs of the peer; errors as `own_job_pages`."""
+        return [state for page in self.own_job_pages(peer, flags) for state in page]
 
     def own_job_pages(self, peer: Identity, flags: Flag) -> Iterator[list[JobStatus]]:
-        """As `own_jobs`, in slices, without an error when there is none."""
-        query = own_jobs(flags)
-        for page in self._matching(peer, query):
+        """All jobs of the peer, in slices; ENOENT with the peer's name when there is none, EPERM for who has none."""
+        if peer.name is None:
+            raise forbidden("user not authenticated")
+        none = True
+        for page in self._matching(peer, own_jobs(flags)):
+            none = none and not page
             yield [self._answered(peer, found, flags) for found in page]
+        if none:
+            raise missing(peer.name)
 
     def jobs(self, peer: Identity, query: Query) -> Answer:
         """The jobs that meet a query's conditions and may be read; errors as `job_pages`."""

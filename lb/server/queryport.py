@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IHandshakeListener, IProtocolFactory, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
@@ -21,24 +21,26 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lb.model.errors import LBError
-from lb.model.query import Flag, Query
+from lb.model.indexing import Index
+from lb.model.query import Flag
 from lb.model.status import JobStatus
 from lb.security.identity import ANONYMOUS, Identity, identity_of
+from lb.server import answers
+from lb.server.draft import Stream
 from lb.server.limits import QueryLimits
-from lb.server.lookup import Answer, EventsAnswer
 from lb.server.query import Questions
 from lb.service.bounds import Budget
 from lb.service.exchange import described
 from lb.service.watch import Watch
 from lb.wire import http
 from lb.wire.http_status import Operation, status_of
-from lb.wire.lbxml import requests, results
+from lb.wire.lbxml import indices, requests, sequence
 from lb.wire.lbxml import status as status_document
 
 _INTERNAL: Final = LBError(errno.EIO, "internal error of the server")
 
 #: Answers one request of a peer, which came from a network address; never fails.
-Answering = Callable[[http.Request, Identity, str], Deferred[bytes]]
+Answering = Callable[[http.Request, Identity, str], Deferred[Any]]
 
 
 class QueryPort:
@@ -46,18 +48,20 @@ class QueryPort:
 
     log = Logger()
 
-    def __init__(self, questions: Questions, more: Mapping[str, Answering] | None = None) -> None:
-        """`more`: what answers requests to other paths."""
+    def __init__(self, questions: Questions, more: Mapping[str, Answering] | None = None, longest: int = 0) -> None:
+        """`more`: what answers requests to other paths; `longest`: bytes of one answer, 0 = no bound."""
         self._questions = questions
+        self._answers = answers.Answers(questions, longest)
         self._more = more or {}
 
-    def answer(self, request: http.Request, peer: Identity, address: str = "") -> Deferred[bytes]:
+    def answer(self, request: http.Request, peer: Identity, address: str = "") -> Deferred[bytes | Stream]:
         """The response to one protocol request, which came from a network address; never fails."""
         status = http.negotiate(request.header("user-agent"))
         if status != 200:
             return succeed(http.response(status))
         if request.method == "POST" and request.path in self._more:
-            return maybeDeferred(self._more[request.path], request, peer, address).addErrback(self._internal, request)
+            answered = maybeDeferred(self._more[request.path], request, peer, address)
+            return _to_the_end(answered.addErrback(self._internal, request))
         handle = _POSTS.get(request.path) if request.method == "POST" else None
         if request.method == "GET":
             handle = QueryPort._own_jobs if request.path == "/" else QueryPort._status
@@ -68,49 +72,47 @@ class QueryPort:
     def _internal(self, failure: Failure, request: http.Request) -> bytes:
         if isinstance(failure.value, LBError):
             return http.response(status_of(Operation.QUERY, failure.value.code))
+        if failure.check(CancelledError):
+            return http.response(503)  # nobody is there to read it
         self.log.failure("request {method} {path} failed", failure=failure, method=request.method, path=request.path)
         return http.response(500)
 
-    def _query_jobs(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
+    def _query_jobs(self, request: http.Request, peer: Identity) -> Deferred[bytes | Stream]:
+        try:
+            return self._answers.jobs(peer, requests.read_jobs(request.body))
+        except LBError as error:
+            return succeed(_unread(answers.JOBS, error))
+
+    def _query_events(self, request: http.Request, peer: Identity) -> Deferred[bytes | Stream]:
+        try:
+            return self._answers.events(peer, requests.read_events(request.body))
+        except LBError as error:
+            return succeed(_unread(answers.EVENTS, error))
+
+    def _own_jobs(self, request: http.Request, peer: Identity) -> Deferred[bytes | Stream]:
+        return self._answers.own_jobs(peer)
+
+    def _indexed(self, request: http.Request, peer: Identity) -> Deferred[bytes | Stream]:
+        def found(configured: tuple[Index, ...]) -> bytes:
+            return http.response(200, indices.write_result(configured))
+
+        return self._questions.indices().addCallback(found)
+
+    def _sequence_code(self, request: http.Request, peer: Identity) -> Deferred[bytes | Stream]:
         def failed(failure: Failure) -> bytes:
             error = _error(failure)
-            return _document(Operation.QUERY, error, b"".join(results.write_jobs((), error)))
+            return _document(Operation.SEQUENCE_CODE, error, sequence.write_result(None, error))
 
-        def found(answer: Answer) -> bytes:
-            rows = [_row(status, query.flags) for status in answer.jobs]
-            return _document(Operation.QUERY, answer.error, b"".join(results.write_jobs(rows, answer.error)))
+        def found(code: str) -> bytes:
+            return http.response(200, sequence.write_result(code))
 
         try:
-            query = requests.read_jobs(request.body)
+            job = sequence.read_request(request.body)
         except LBError as error:
-            return succeed(_unread(error, b"".join(results.write_jobs((), error))))
-        return self._questions.answer_jobs(peer, query).addCallbacks(found, failed)
+            return succeed(_document(Operation.SEQUENCE_CODE, error, sequence.write_result(None, error)))
+        return self._questions.sequence_code(peer, job.unique).addCallbacks(found, failed)
 
-    def _query_events(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
-        def failed(failure: Failure) -> bytes:
-            error = _error(failure)
-            return _document(Operation.QUERY, error, b"".join(results.write_events((), error)))
-
-        def found(answer: EventsAnswer) -> bytes:
-            return _document(Operation.QUERY, answer.error, b"".join(results.write_events(answer.events, answer.error)))
-
-        try:
-            query: Query = requests.read_events(request.body)
-        except LBError as error:
-            return succeed(_unread(error, b"".join(results.write_events((), error))))
-        return self._questions.answer_events(peer, query).addCallbacks(found, failed)
-
-    def _own_jobs(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
-        def failed(failure: Failure) -> bytes:
-            error = _error(failure)
-            return _document(Operation.PAGE, error, b"".join(results.write_user_jobs((), error)))
-
-        def found(jobs: list[JobStatus]) -> bytes:
-            return _document(Operation.PAGE, None, b"".join(results.write_user_jobs(str(job.jobId) for job in jobs)))
-
-        return self._questions.own_jobs(peer, Flag(0)).addCallbacks(found, failed)
-
-    def _status(self, request: http.Request, peer: Identity) -> Deferred[bytes]:
+    def _status(self, request: http.Request, peer: Identity) -> Deferred[bytes | Stream]:
         def failed(failure: Failure) -> bytes:
             error = _error(failure)
             return _document(Operation.PAGE, error, status_document.write_error(error))
@@ -122,33 +124,38 @@ class QueryPort:
         return asked.addCallbacks(found, failed)
 
 
-_POSTS: Final[dict[str, Callable[[QueryPort, http.Request, Identity], Deferred[bytes]]]] = {
+_POSTS: Final[dict[str, Callable[[QueryPort, http.Request, Identity], Deferred[bytes | Stream]]]] = {
     "/queryJobs": QueryPort._query_jobs,
     "/queryEvents": QueryPort._query_events,
+    "/indexedAttrs": QueryPort._indexed,
+    "/querySequenceCode": QueryPort._sequence_code,
 }
 
 
-def _row(status: JobStatus, flags: Flag) -> tuple[str | None, bytes | None]:
-    return (
-        None if Flag.NO_JOBS in flags else status.jobId,
-        None if Flag.NO_STATES in flags else status_document.write(status),
-    )
+def _to_the_end(answered: Deferred[Any]) -> Deferred[Any]:
+    """As `answered`, but what has begun goes on when nobody waits for its answer any more."""
+    waiting: Deferred[Any] = Deferred()
+    answered.addCallback(waiting.callback)
+    return waiting
 
 
 def _error(failure: Failure) -> LBError:
     if isinstance(failure.value, LBError):
         return failure.value
+    if failure.check(CancelledError):
+        return _INTERNAL  # nobody is there to read it
     QueryPort.log.failure("query failed", failure=failure)
     return _INTERNAL
 
 
 def _document(operation: Operation, error: LBError | None, body: bytes) -> bytes:
-    return http.response(status_of(operation, error.code if error is not None else 0), body)
+    status = status_of(operation, error.code if error is not None else 0)
+    return http.response(status) if status == 400 else http.response(status, body)
 
 
-def _unread(error: LBError, document: bytes) -> bytes:
-    status = status_of(Operation.QUERY, error.code)
-    return http.response(status) if status == 400 else http.response(status, document)
+def _unread(frame: answers.Frame, error: LBError) -> bytes:
+    status = status_of(frame.operation, error.code)
+    return http.response(status) if status == 400 else answers.empty(frame, error)
 
 
 def _kind(request: http.Request) -> str:
@@ -178,6 +185,9 @@ class QueryConnection(Protocol):
         self._waiting_bytes = 0  # of their bodies
         self._held = 0  # bytes of a begun request
         self._answering = False
+        self._asked: Deferred[Any] | None = None
+        self._stream: Stream | None = None  # an answer that is being sent, and what comes next of it
+        self._sending: Iterator[bytes] | None = None
         self._closing = False
         self._paused = False
         self._full = False  # the peer does not read its answers
@@ -247,8 +257,8 @@ class QueryConnection(Protocol):
             self._answering = True
             self._give_time(None)
             address = getattr(self.transport.getPeer(), "host", "")
-            answered = self._port.answer(request, self._peer or ANONYMOUS, address)
-            answered.addCallback(self._answered, request, self.factory.watch.begin())
+            self._asked = self._port.answer(request, self._peer or ANONYMOUS, address)
+            self._asked.addCallback(self._answered, request, self.factory.watch.begin())
         if self._answering or self._closing or self._requests:
             return
         if self._reader.refusal is not None:
@@ -261,14 +271,36 @@ class QueryConnection(Protocol):
         elif self._reader.handed_over is not None:
             self._hand_over()
 
-    def _answered(self, response: bytes, request: http.Request, began: float) -> None:
+    def _answered(self, response: bytes | Stream, request: http.Request, began: float) -> None:
         self.factory.watch.end(began, _kind(request), self._name(), request.body or request.path)
-        self._answering = False
-        if self.connected:
-            self._give_time(self._limits.idle if self._reader.idle else self._limits.message)
+        if not self.connected:
+            if isinstance(response, Stream):
+                response.close()
+        elif isinstance(response, Stream):
+            self._stream = response
+            self._sending = response.pieces()
+            self._send()
+        else:
             self.transport.write(response)
-            self._next()
-            self._pace()
+            self._sent()
+
+    def _send(self) -> None:
+        """Go on with a long answer as far as the peer reads it; each time that it does, it has as long again."""
+        if self._sending is not None:
+            self._give_time(self._limits.idle)
+        while self._sending is not None and not self._full and self.connected:
+            piece = next(self._sending, None)
+            if piece is not None:
+                self.transport.write(piece)
+                continue
+            self._sending = self._stream = None
+            self._sent()
+
+    def _sent(self) -> None:
+        self._answering = False
+        self._give_time(self._limits.idle if self._reader.idle else self._limits.message)
+        self._next()
+        self._pace()
 
     def _pace(self) -> None:
         """Read on or pause, as the answers go."""
@@ -287,6 +319,7 @@ class QueryConnection(Protocol):
 
     def resumeProducing(self) -> None:
         self._full = False
+        self._send()
         self._next()
         self._pace()
 
@@ -318,6 +351,12 @@ class QueryConnection(Protocol):
         self.factory.remove(self)
         self._release()
         self._closing = True
+        self.connected = 0
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = self._sending = None
+        if self._answering and self._asked is not None:
+            self._asked.cancel()
         if self._web is not None:
             self._web.connectionLost(reason)
 

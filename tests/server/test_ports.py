@@ -59,7 +59,12 @@ class Later:
     def run(self) -> None:
         while self.calls:
             function, arguments, result = self.calls.pop(0)
-            result.callback(function(*arguments))
+            try:
+                outcome = function(*arguments)
+            except Exception:
+                result.errback()
+            else:
+                result.callback(outcome)
 
 
 def at_once(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:

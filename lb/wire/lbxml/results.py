@@ -44,12 +44,16 @@ def write_jobs(jobs: Iterable[tuple[str | None, bytes | None]], error: LBError |
     """
     yield _opening(_JOBS, error)
     for jobid, document in jobs:
-        named = b"" if jobid is None else b"\t\t<jobId>%b</jobId>\r\n" % escape(jobid)
-        if document is None:
-            yield b"\t<edg_wll_Job>\r\n%b%b" % (named, _NO_STATE)
-        else:
-            yield b"\t<edg_wll_Job>\r\n%b\t\t%b\t</edg_wll_Job>\r\n" % (named, document)
+        yield write_job(jobid, document)
     yield _closing(_JOBS)
+
+
+def write_job(jobid: str | None, document: bytes | None) -> bytes:
+    """One entry of `write_jobs`."""
+    named = b"" if jobid is None else b"\t\t<jobId>%b</jobId>\r\n" % escape(jobid)
+    if document is None:
+        return b"\t<edg_wll_Job>\r\n%b%b" % (named, _NO_STATE)
+    return b"\t<edg_wll_Job>\r\n%b\t\t%b\t</edg_wll_Job>\r\n" % (named, document)
 
 
 def write_events(events: Iterable[Event], error: LBError | None = None) -> Iterator[bytes]:
@@ -64,8 +68,13 @@ def write_user_jobs(jobids: Iterable[str], error: LBError | None = None) -> Iter
     """The answer to ``GET /``."""
     yield _opening(_USER_JOBS, error)
     for jobid in jobids:
-        yield b"      <jobId>%b</jobId>\r\n" % escape(jobid)
+        yield write_user_job(jobid)
     yield _closing(_USER_JOBS)
+
+
+def write_user_job(jobid: str) -> bytes:
+    """One entry of `write_user_jobs`."""
+    return b"      <jobId>%b</jobId>\r\n" % escape(jobid)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
