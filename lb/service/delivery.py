@@ -98,11 +98,13 @@ class Delivery(Generic[R]):
 
     def _connected(self, link: Link) -> None:
         self._connecting = None
-        if self._stopped:
-            link.transport.abortConnection()
-        elif self._link is None and not self._usable and self._pause is None:
-            # The handshake is still to come; `usable` was not called yet.
+        if link is self._link:  # its handshake is done already
+            return
+        if self._at_rest:
             self._attach(link)
+        else:
+            # Something failed while it was made; nobody would ever close it.
+            link.transport.abortConnection()
 
     def _attach(self, link: Link) -> None:
         self._link = link

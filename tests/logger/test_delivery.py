@@ -6,11 +6,13 @@ import errno
 from pathlib import Path
 from unittest import mock
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.logger.limits import DeliveryLimits
+from lb.service.link import Link
 from lb.wire import il
-from tests.logger.fixture import BAD, GOOD, Logger, line
+from tests.logger.fixture import BAD, GOOD, Logger, Transport, line
 
 PATIENCE = DeliveryLimits().patience
 WINDOW_RECORDS = DeliveryLimits().window_records
@@ -89,6 +91,26 @@ class Delivering(SynchronousTestCase):
         self.assertEqual(self.logger.spool.pending, 1)
         self._advance(1)
         self.assertEqual(self._numbers(), [1])
+
+    def test_fails_while_connecting(self) -> None:
+        """P10: a connection that stands only after the disk failed is closed, and does not stay beside the next one."""
+        self.logger.log(line(0), line(1))
+        journal = self.logger.spool.queue(GOOD).journal
+        made: Deferred[Link] = Deferred()
+        with (
+            mock.patch.object(journal, "quarantine", side_effect=OSError(errno.ENOSPC, "full")),
+            mock.patch.object(self.server, "connect", return_value=made) as connect,
+        ):
+            self.server.reply(REFUSED)
+            self.server.close()
+            self.logger.writer.run()
+            [(factory,)] = [call.args for call in connect.call_args_list]
+        link = factory.buildProtocol(None)
+        link.transport = Transport()
+        made.callback(link)
+        self.assertTrue(link.transport.aborted)
+        self._advance(1)
+        self.assertEqual(self._numbers(), [0])
 
     def test_transient(self) -> None:
         """A server in trouble is left alone for a while; then comes the first unacknowledged event (P2)."""
