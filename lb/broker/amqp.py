@@ -46,6 +46,10 @@ class _Gate(NamedTuple):
     name: str
 
 
+def _gate(destination: Destination) -> _Gate:
+    return _Gate(destination.kind, "" if destination.kind is Kind.TOPIC else destination.name)
+
+
 class AmqpSession:
     """A session; its driver tells it when it stands, what comes, and when it is over.
 
@@ -72,15 +76,14 @@ class AmqpSession:
 
     def publish(self, messages: Sequence[tuple[int, Message]]) -> None:
         for tag, message in messages:
-            kind, name, _ = destination = message.destination
-            gate = _Gate(kind, "" if kind is Kind.TOPIC else name)
+            gate = _gate(message.destination)
             if gate in self._open:
-                self._lane(destination).send(tag, message)
+                self._lane(message.destination).send(tag, message)
             elif gate in self._waiting:
                 self._waiting[gate].append((tag, message))
             else:
                 self._waiting[gate] = [(tag, message)]
-                self._run(self._open_gate(gate, destination))
+                self._run(self._open_gate(gate, message.destination))
         self.pass_on()  # what was refused at once
 
     def subscribe(self, subscription: Subscription, consumer: Consumer) -> Deferred[None]:
@@ -172,6 +175,11 @@ class AmqpSession:
         self._open = {gate for gate in self._open if route(Destination(gate.kind, gate.name))[0] != lane.exchange}
         if self._connection is not None:
             self.publish(left)
+
+    def look_again(self, messages: list[tuple[int, Message]]) -> None:
+        """Queues that were there are gone: make them anew, and send what they did not get."""
+        self._open -= {_gate(message.destination) for _, message in messages}
+        self.publish(messages)
 
     def drop(self, consuming: _Consuming) -> None:
         """A consumer is over."""

@@ -72,10 +72,13 @@ class Lane:
         else:
             numbers = [tag] if tag in self._sent else []
         confirmed: list[int] = []
+        deleted: list[tuple[int, Message]] = []
         for number in numbers:
             sent, message = self._sent.pop(number)
             text = self._unroutable.pop(number, None)
-            if text is not None:
+            if text is not None and message.destination.kind is Kind.QUEUE:
+                deleted.append((sent, message))  # somebody took away a queue that is ours to make
+            elif text is not None:
                 text = f"{self._session.url}: {message.destination}: nobody gets it: {text}"
                 self._session.refuse(sent, RefusedError(text, everything=False))
             elif stored:
@@ -85,6 +88,8 @@ class Lane:
                 self._session.end(LostError(f"{self._session.url}: {message.destination}: not stored by the broker"))
         if confirmed:
             self._session.confirm(confirmed)
+        if deleted:
+            self._session.look_again(deleted)
 
     def returned(self, message_id: str, text: str) -> None:
         for number, (_, message) in self._sent.items():

@@ -150,7 +150,7 @@ class PublishingTests(AmqpTestCase):
 
     def test_several_at_once(self) -> None:
         """One acknowledgement for several messages confirms all up to it, without the one that was returned."""
-        self.publish(QUEUE, QUEUE, QUEUE, QUEUE)
+        self.publish(EXCHANGE, EXCHANGE, EXCHANGE, EXCHANGE)
         lane = self.connection.lane().listener
         lane.returned("i2", "312 NO_ROUTE")
         lane.acknowledged(3, True, True)
@@ -165,13 +165,27 @@ class PublishingTests(AmqpTestCase):
 
     def test_returned_twice(self) -> None:
         """Two returned messages of one id are both refused."""
-        self.session.publish([(tag, message(QUEUE, id="same")) for tag in (1, 2, 3)])
+        self.session.publish([(tag, message(EXCHANGE, id="same")) for tag in (1, 2, 3)])
         lane = self.connection.lane().listener
         lane.returned("same", "312 NO_ROUTE")
         lane.returned("same", "312 NO_ROUTE")
         lane.acknowledged(3, True, True)
         self.session.pass_on()
         self.assertEqual((sorted(self.owner.refusals), self.owner.confirmations), ([1, 2], [3]))
+
+    def test_deleted_queue(self) -> None:
+        """A queue that somebody deleted meanwhile is made anew and gets its messages, in order."""
+        self.publish(QUEUE, OTHER, QUEUE)
+        lane = self.connection.lane()
+        lane.published.clear()
+        self.connection.asked.clear()
+        lane.listener.returned("i1", "312 NO_ROUTE")
+        lane.listener.returned("i3", "312 NO_ROUTE")
+        lane.listener.acknowledged(3, True, True)
+        self.session.pass_on()
+        self.assertEqual((self.owner.confirmations, self.owner.refusals), ([2], {}))
+        self.assertEqual(self.connection.asked, [("queue", "a", "passive")])
+        self.assertEqual(lane.published, [("", "a", b"1", True), ("", "a", b"3", True)])
 
     def test_not_stored(self) -> None:
         """A negative acknowledgement ends the session: the message goes once more over the next one."""
