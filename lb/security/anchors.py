@@ -61,9 +61,9 @@ class TrustAnchors:
     @classmethod
     def read(cls, path: Path) -> "TrustAnchors":
         """List what a directory holds. Raises CredentialError when there is none."""
-        if path.is_file():
-            return cls(path, frozenset(), frozenset())
         try:
+            if path.is_file():
+                return cls(path, frozenset(), frozenset())
             names = os.listdir(path)
         except OSError as error:
             raise CredentialError(

@@ -258,7 +258,7 @@ def trust_directory(
     """
     demanded = explicit or (Path(named) if (named := surroundings.environ.get("X509_CERT_DIR")) else None)
     if demanded is not None:
-        if demanded.exists():
+        if os.path.exists(demanded):  # unlike Path.exists it never raises
             return demanded
         raise CredentialError(
             "no such trust directory", str(demanded), "Give a directory of CA certificates or a CA file"

@@ -6,6 +6,7 @@ began with. A peer must never be believed before its handshake is complete (`IHa
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class _Generation:
     """Contexts made from the files as they were at one moment."""
 
     def __init__(self, key_pair: KeyPair | None, anchors: TrustAnchors) -> None:
-        self._key_pair = key_pair
+        self.key_pair = key_pair
         self._anchors = anchors
         self._chain: tuple[x509.Certificate, ...] = ()
         if key_pair is not None:
@@ -67,7 +68,7 @@ class _Generation:
     @property
     def expires(self) -> float | None:
         """Return the earliest notAfter of the credential's chain, seconds since the epoch."""
-        pair = self._key_pair
+        pair = self.key_pair
         if pair is None:
             return None
         return min(one.not_valid_after_utc.timestamp() for one in (pair.certificate, *pair.chain))
@@ -91,8 +92,8 @@ class _Generation:
         context.set_options(_OPTIONS)
         context.set_mode(_MODE)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        if self._key_pair is not None:
-            self._use(context, self._key_pair)
+        if self.key_pair is not None:
+            self._use(context, self.key_pair)
         self._anchors.load_into(context)
         store = context.get_cert_store()
         assert store is not None
@@ -202,26 +203,33 @@ class EndpointCredentials:
     def _follow_files(self) -> None:
         """Read changed files; when they cannot be used, keep what we have and say so."""
         moment = self._clock.seconds()
-        if moment - self._looked < LOOK_INTERVAL:
+        # The clock may have been put back, too.
+        if 0 <= moment - self._looked < LOOK_INTERVAL:
             return
         self._looked = moment
         seen = signature(self._paths)
-        if seen == self._seen and not (self._failed and moment - self._tried >= RETRY_INTERVAL):
+        if seen == self._seen and not (self._failed and not 0 <= moment - self._tried < RETRY_INTERVAL):
             return
         self._tried = moment
         changed, self._seen = seen != self._seen, seen
         try:
-            generation = self._read()
-            for kind in self._generation.kinds:
-                generation.context(kind)
+            self._replace(self._read())
         except CredentialError as error:
+            self._failed = True
             if changed:
                 self._log.error("changed credentials are not used, the former ones stay: {error}", error=error)
-            self._failed = True
+            # Whatever is wrong with our own files: who has been revoked since must not come in.
+            with suppress(CredentialError):
+                self._replace(_Generation(self._generation.key_pair, TrustAnchors.read(self._anchors)))
         else:
-            self._generation = generation
             self._failed = False
             self._log.info("credentials and trust anchors read again")
+
+    def _replace(self, generation: _Generation) -> None:
+        """Use a generation as soon as all contexts can be made of it; raises CredentialError when one cannot."""
+        for kind in self._generation.kinds:
+            generation.context(kind)
+        self._generation = generation
 
     def _read(self) -> _Generation:
         key_pair = None if self._credential is None else load(self._credential, self._now())

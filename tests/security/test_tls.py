@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from lb.security.credentials import CredentialError
+from lb.security.credentials import CredentialError, Surroundings, trust_directory
 from lb.security.identity import ANONYMOUS, UnverifiedPeerError, identity_of
 from lb.security.tls import LOOK_INTERVAL, RETRY_INTERVAL, EndpointCredentials
 from tests.security.grid import (
@@ -437,6 +437,25 @@ class ReloadTests(TLSCase):
         assert identity is not None
         self.assertEqual("/C=CZ/O=Test/CN=second", identity.name)
 
+    def test_crl_beside_bad_credential(self) -> None:
+        """P7: a new CRL counts although our own files cannot be used, and connections go on with the former ones."""
+        self.assertIsNotNone(self.knock()[0].identity)
+        (self.directory / "server.pem").write_bytes(b"half a certif")
+        (self.anchors / f"{self.ca.hash}.r0").write_bytes(self.ca.crl(self.user))
+        self.clock.advance(LOOK_INTERVAL)
+        self.assert_refused(self.knock()[0], "cert revoked")
+        (self.anchors / f"{self.ca.hash}.r0").write_bytes(self.ca.crl())
+        self.clock.advance(LOOK_INTERVAL)
+        self.assertIsNotNone(self.knock()[0].identity)
+
+    def test_clock_put_back(self) -> None:
+        """P7: files are looked at also while the clock shows a time that was before."""
+        self.clock.advance(3600)
+        self.assertIsNotNone(self.knock()[0].identity)
+        (self.anchors / f"{self.ca.hash}.r0").write_bytes(self.ca.crl(self.user))
+        self.clock.advance(-3600)
+        self.assert_refused(self.knock()[0], "cert revoked")
+
     def test_valid_later(self) -> None:
         """A certificate put in place before it is valid is taken later without another change of its files."""
         now = time.time()
@@ -473,6 +492,9 @@ class ConstructionTests(TLSCase):
         self.anchors = self.directory / "nowhere"
         error = self.assertRaises(CredentialError, self.end, self.user)
         self.assertIn(str(self.anchors), str(error))
+        self.anchors = self.directory / ("long" * 100)  # not even the question whether it is there can be asked
+        self.assertRaises(CredentialError, self.end, self.user)
+        self.assertRaises(CredentialError, trust_directory, Surroundings({}, Path(), 0), explicit=self.anchors)
 
     def test_empty_authority_file(self) -> None:
         """A CA file without certificates is an error when the first context is made of it."""
