@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NamedTuple
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -35,6 +35,8 @@ from lb.broker.url import BrokerURL
 GOODBYE: Final = 2.0
 #: Silence that is borne, in intervals between the broker's signs of life.
 _MISSED: Final = 2.0
+#: Channels at once on which it is asked whether destinations exist; brokers allow some 2,000 in all.
+_QUESTIONS: Final = 50
 
 _log = Logger()
 
@@ -65,6 +67,7 @@ class AmqpSession:
         self._reason: LostError | RefusedError | None = None
         self._waiting: dict[_Gate, list[tuple[int, Message]]] = {}
         self._open: set[_Gate] = set()
+        self._questions = DeferredSemaphore(_QUESTIONS)
         self._lanes: dict[str, Lane] = {}
         self._confirmed: list[int] = []
         self._consuming: list[_Consuming] = []
@@ -75,6 +78,8 @@ class AmqpSession:
     # --- what the owner calls ---------------------------------------------------------------------------------
 
     def publish(self, messages: Sequence[tuple[int, Message]]) -> None:
+        if self._connection is None or self._goodbye is not None:
+            return
         for tag, message in messages:
             gate = _gate(message.destination)
             if gate in self._open:
@@ -234,9 +239,13 @@ class AmqpSession:
 
     async def _once(self, ask: Callable[[Channel], Deferred[Any]]) -> None:
         """Ask something on a channel of its own: the broker answers a no by closing it."""
-        channel = await self.channel(_Once())
-        await ask(channel)
-        channel.close()
+        await self._questions.acquire()
+        try:
+            channel = await self.channel(_Once())
+            await ask(channel)
+            channel.close()
+        finally:
+            self._questions.release()
 
     def _run(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
         Deferred.fromCoroutine(work).addErrback(self._mistake)
@@ -335,6 +344,7 @@ class _Consuming(_Once):
         self._over(text)
 
     def closed(self, reason: ChannelError) -> None:
+        self.channel = None
         if reason.code:  # otherwise the session is over, and its owner is told
             self._over(str(reason))
 

@@ -20,6 +20,7 @@ PERSISTENT, TRANSIENT = 2, 1
 SHORT: Final = 255
 
 NOT_ALLOWED, NOT_FOUND, LOCKED, PRECONDITION = 403, 404, 405, 406
+CHANNEL_ERROR: Final = 504
 #: Reply codes that another try does not mend.
 FINAL: Final = frozenset({NOT_ALLOWED, NOT_FOUND, LOCKED, PRECONDITION})
 

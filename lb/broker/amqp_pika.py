@@ -134,7 +134,8 @@ class _PikaChannel:
         self._channel.basic_publish(exchange, routing_key, body, pika.BasicProperties(**properties), mandatory)
 
     def acknowledge(self, tag: int, multiple: bool) -> None:
-        self._channel.basic_ack(tag, multiple)
+        if self._channel.is_open:  # otherwise the message comes again
+            self._channel.basic_ack(tag, multiple)
 
     def close(self) -> None:
         if self._channel.is_open:

@@ -21,7 +21,7 @@ from txamqp.protocol import AMQChannel, AMQClient
 
 from lb.broker import txamqp_frames as frames
 from lb.broker.amqp import GOODBYE, AmqpSession
-from lb.broker.amqp_model import Channel, ChannelError, Incoming, Listener, Properties
+from lb.broker.amqp_model import CHANNEL_ERROR, Channel, ChannelError, Incoming, Listener, Properties
 from lb.broker.errors import words_of
 from lb.broker.liveness import Beat
 from lb.broker.session import Owner, Session
@@ -243,7 +243,7 @@ class TxamqpProtocol(AMQClient):  # type: ignore[misc]
         numbers = range(1, self._channel_max + 1)
         number = next((number for number in numbers if number not in self.channels), None)
         if number is None:
-            raise ChannelError(0, f"all {self._channel_max} channels are in use")
+            raise ChannelError(CHANNEL_ERROR, f"all {self._channel_max} channels are in use")
         channel = await self.channel(number)
         channel.listener = listener
         opened = _TxamqpChannel(self, channel)

@@ -86,6 +86,8 @@ class StompSession(Protocol):
     # --- what the owner calls ---------------------------------------------------------------------------------
 
     def publish(self, messages: Sequence[tuple[int, Message]]) -> None:
+        if not self._usable:
+            return
         written: list[bytes] = []
         for tag, message in messages:
             try:
@@ -100,6 +102,9 @@ class StompSession(Protocol):
 
     def subscribe(self, subscription: Subscription, consumer: Consumer) -> Deferred[None]:
         agreed: Deferred[None] = Deferred()
+        if not self._usable:
+            agreed.errback(LostError(f"{self.url}: the session is over"))
+            return agreed
         number = str(len(self._subscriptions))
         try:
             headers = {"id": number, "destination": self._destination(subscription.source), "ack": "client-individual"}
@@ -123,8 +128,14 @@ class StompSession(Protocol):
         return agreed
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        frames = (stomp.Frame("ACK", delivery.token) for delivery in deliveries)
-        self.transport.write(b"".join(stomp.write(frame, self._reader.version) for frame in frames))
+        if not self._usable:
+            return
+        written: list[bytes] = []
+        for delivery in deliveries:
+            session, headers = delivery.token
+            if session is self:  # what an earlier session brought comes again, and with it another acknowledgement
+                written.append(stomp.write(stomp.Frame("ACK", headers), self._reader.version))
+        self.transport.write(b"".join(written))
 
     def close(self) -> Deferred[None]:
         if not self._standing:
@@ -136,6 +147,11 @@ class StompSession(Protocol):
         return closed
 
     # --- writing ----------------------------------------------------------------------------------------------
+
+    @property
+    def _usable(self) -> bool:
+        """Whether the session stands and nobody is closing it."""
+        return self._standing and self._goodbye is None
 
     def _write(self, frame: stomp.Frame) -> None:
         self.transport.write(stomp.write(frame, self._reader.version))
@@ -327,7 +343,7 @@ class StompSession(Protocol):
             headers.get("reply-to"),
             headers.get(self.url.vouched) if self.url.vouched else None,
             headers.get("redelivered") == "true",
-            token,
+            (self, token),
         )
         self._received.setdefault(number, []).append(delivery)
 

@@ -53,14 +53,18 @@ class Way(NamedTuple):
 
     def url(self, *, login: str = "guest:guest@", options: str = "") -> BrokerURL:
         """Its URL, with more options."""
+        return read_url(self.text(login=login, options=options))
+
+    def text(self, *, login: str = "guest:guest@", options: str = "") -> str:
+        """The same as users write it."""
         port = getattr(self.broker, self.port)
         if not self.tls:
-            return read_url(f"{self.scheme}://{login}127.0.0.1:{port}/?timeout={PATIENCE}{options}")
+            return f"{self.scheme}://{login}127.0.0.1:{port}/?timeout={PATIENCE}{options}"
         certificates = shared_certificates()
         files = f"ca={certificates.ca}&cert={certificates.user.certificate}&key={certificates.user.key}"
         if self.scheme.startswith("amqps"):
             options += f"&user-id={quote(self.user or '')}"  # which only the broker's configuration tells
-        return read_url(f"{self.scheme}://localhost:{port}/?timeout={PATIENCE}&{files}{options}")
+        return f"{self.scheme}://localhost:{port}/?timeout={PATIENCE}&{files}{options}"
 
 
 RABBIT_STOMP = Way("stomp", rabbitmq, "stomp_port", None)

@@ -34,6 +34,9 @@ class FakeChannel:
 
     def _answer(self, *question: str) -> Deferred[Any]:
         self.connection.asked.append(question)
+        if self.connection.silent:
+            self.connection.unanswered.append(Deferred())
+            return self.connection.unanswered[-1]
         error = self.connection.refusals.get(question)
         if error is None:
             return succeed(question[1] if len(question) > 1 else None)
@@ -77,6 +80,8 @@ class FakeConnection:
         self.asked: list[tuple[str, ...]] = []
         self.refusals: dict[tuple[str, ...], ChannelError] = {}
         self.ending = ""
+        self.silent = False
+        self.unanswered: list[Deferred[Any]] = []
 
     def channel(self, listener: Any) -> Any:
         self.channels.append(FakeChannel(self, listener))
@@ -245,6 +250,24 @@ class PublishingTests(AmqpTestCase):
         self.successResultOf(closed)
         self.successResultOf(self.session.close())
 
+    def test_over(self) -> None:
+        """Whoever still has a session that is over, or being closed, can ask it for anything: nothing happens."""
+        for end in (self.session.close, lambda: self.session.lost("gone")):
+            end()
+            self.publish(QUEUE)
+            self.assertEqual(self.connection.channels, [])
+        self.failureResultOf(self.session.subscribe(Subscription(QUEUE), Consumer()), LostError)
+
+    def test_questions(self) -> None:
+        """However many destinations are new at once, few channels are open for looking at them."""
+        self.connection.silent = True
+        self.publish(*(read_destination(f"/queue/q{number}") for number in range(300)))
+        self.assertEqual(len(self.connection.channels), 50)
+        self.connection.silent = False
+        for unanswered in self.connection.unanswered:
+            unanswered.callback("q")
+        self.assertEqual(len(self.connection.lane().published), 300)
+
     def test_never_stood(self) -> None:
         """A connection that ends before the session stands fails the opening; the owner hears nothing."""
         for login, kind in ((True, LoginError), (False, LostError)):
@@ -305,6 +328,14 @@ class ConsumingTests(AmqpTestCase):
             self.assertEqual(len(consumer.cancellations), 1)
             self.session.acknowledge(consumer.deliveries)
             self.assertEqual(channel.acknowledged, [])
+
+    def test_late(self) -> None:
+        """What is acknowledged after the session ended is not: it comes again over another one."""
+        consumer, channel = self.subscribe(QUEUE)
+        self.deliver(channel, 1)
+        channel.listener.closed(ChannelError(0, "gone"))
+        self.session.acknowledge(consumer.deliveries)
+        self.assertEqual((channel.acknowledged, consumer.cancellations), ([], []))
 
     def test_refused(self) -> None:
         """A broker's no to a subscription is a RefusedError; the end of the session is none."""

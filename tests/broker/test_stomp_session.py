@@ -185,6 +185,22 @@ class StompSessionTests(SynchronousTestCase):
         self.assertEqual(frame.headers["amqp-message-id"], "i")
         self.assertEqual(frame.headers["expiration"], "5000")
 
+    def test_late(self) -> None:
+        """What another session brought is not acknowledged over this one; a session that is over does nothing."""
+        self.connect(connected={"version": "1.2"})
+        consumer = Consumer(acknowledge=False)
+        self.session.subscribe(Subscription(QUEUE), consumer)
+        self.say("RECEIPT", {"receipt-id": "s0"})
+        self.say("MESSAGE", {"subscription": "0", "message-id": "m", "ack": "a"})
+        first = self.session
+        self.transport.abortConnection()
+        self.connect(connected={"version": "1.2"})
+        self.session.acknowledge(consumer.deliveries)
+        first.acknowledge(consumer.deliveries)
+        first.publish([(1, message(QUEUE))])
+        self.assertEqual(self.sent(), [])
+        self.failureResultOf(first.subscribe(Subscription(QUEUE), consumer), LostError)
+
     def test_close(self) -> None:
         """A session is closed in good order, and abruptly when the broker takes too long."""
         for answer in (True, False):
