@@ -1,4 +1,4 @@
-"""Recorded exchanges of unmodified C programs (and a browser) with the C server, from `vectors/exchanges.zip`."""
+"""Recorded exchanges of unmodified C programs (and a browser) with the C server, from `vectors/*.zip`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ class Exchange(NamedTuple):
 @cache
 def exchanges() -> tuple[Exchange, ...]:
     """All recorded exchanges."""
-    with zipfile.ZipFile(Path(__file__).with_name("vectors") / "exchanges.zip") as archive:
+    return _read("exchanges.zip")
+
+
+@cache
+def administration() -> tuple[Exchange, ...]:
+    """Recorded requests of the administrators' programs, and a registration of a purged id."""
+    return _read("administration.zip")
+
+
+def _read(name: str) -> tuple[Exchange, ...]:
+    with zipfile.ZipFile(Path(__file__).with_name("vectors") / name) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     found = []
     for name, data in files.items():
