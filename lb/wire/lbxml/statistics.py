@@ -156,8 +156,8 @@ def _read_figure(node: Node) -> Figure:
 def read_result(data: bytes, limits: Limits = ANSWER_LIMITS) -> Result:
     """The answer; raises the error it carries, or 1407 when it is no such document."""
     root = fields.read_answer(data, _RESULT, limits)
-    since, until, *resolutions = (
+    since, until, resolution_since, resolution_until = (
         _read_number(fields.child_text(root, name) or "0") for name in ("from", "to", "res_from", "res_to")
     )
     figures = tuple(_read_figure(child) for child in root.children if child.tag == "stat")
-    return Result(since, until, *resolutions, figures=figures)
+    return Result(since, until, resolution_since, resolution_until, figures)
