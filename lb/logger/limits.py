@@ -46,21 +46,26 @@ class TunnelLimits:
     window_messages: int = bound(
         "tunnel-window-messages", 1_000, Unit.COUNT, "messages for a destination that its broker has not confirmed"
     )
-    window_bytes: int = bound("tunnel-window-bytes", 4 * MEBIBYTE, Unit.BYTES, "size of these messages")
+    window_bytes: int = bound(
+        "tunnel-window-bytes", 4 * MEBIBYTE, Unit.BYTES, "size of the messages for a destination that are not confirmed"
+    )
     broker_messages: int = bound(
         "broker-window-messages", 4_000, Unit.COUNT, "messages for a broker that it has not confirmed"
     )
-    broker_bytes: int = bound("broker-window-bytes", 32 * MEBIBYTE, Unit.BYTES, "size of these messages")
+    broker_bytes: int = bound(
+        "broker-window-bytes", 32 * MEBIBYTE, Unit.BYTES, "size of the messages for a broker that are not confirmed"
+    )
     patience: float = bound(
         "tunnel-patience",
         600.0,
         Unit.SECONDS,
         "time for which messages wait when the broker refuses their destination; then they go to quarantine",
+        zero="they go at once",
     )
     first_pause: float = bound(
         "tunnel-first-pause", 1.0, Unit.SECONDS, "pause after a destination was refused; it doubles", least=0.01
     )
-    longest_pause: float = bound("tunnel-longest-pause", 60.0, Unit.SECONDS, "longest such pause", least=0.01)
+    longest_pause: float = bound("tunnel-longest-pause", 60.0, Unit.SECONDS, "longest pause after refusals", least=0.01)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from lb.logger.tap import Options, compose
+from lb.security.identity import Identity
 from lb.wire import dglog, il
 from tests.logger.fixture import line
 
@@ -37,6 +38,28 @@ class Choices(SynchronousTestCase):
         self.assertEqual(options("--forward", "[::1]:9100").forward, "[::1]:9100")
         with self.assertRaisesRegex(UsageError, "--forward"):
             _ = options("--forward", "lb.example:99999").forward
+
+    def test_brokers(self) -> None:
+        """--broker may be repeated, URLs of one name are tried in order; nonsense is refused without its password."""
+        self.assertEqual(options().brokers, {})
+        found = options("--broker", "a=stomp://h", "--broker", "b=amqp://x", "--broker", "a=amqps://i").brokers
+        self.assertEqual(
+            {name: [url.host for url in urls] for name, urls in found.items()}, {"a": ["h", "i"], "b": ["x"]}
+        )
+        for wrong in ("stomp://h", "a=", "a=ftp://guest:secret@h"):
+            with self.assertRaisesRegex(UsageError, "--broker: broker ") as caught:
+                _ = options("--broker", wrong).brokers
+            self.assertNotIn("secret", str(caught.exception))
+
+    def test_tunnel_policy(self) -> None:
+        """--tunnel-policy names a file of rules; one that is missing or wrong is refused with its name."""
+        path = Path(self.mktemp())
+        with self.assertRaisesRegex(UsageError, f"--tunnel-policy: {path}: No such file"):
+            _ = options("--tunnel-policy", str(path)).tunnel_policy
+        path.write_text('resource "TUNNEL" { action "x-msg://a/" { rule permit { subject = "/CN=A" } } }')
+        policy = options("--tunnel-policy", str(path)).tunnel_policy
+        self.assertTrue(policy.allows("x-msg://a/queue/q", Identity("/CN=A")))
+        self.assertFalse(policy.allows("x-msg://a/queue/q", Identity("/CN=B")))
 
     def test_defaults(self) -> None:
         """Without options the logger listens on the producer port of loopback."""
