@@ -16,6 +16,9 @@ class DeliveryLimits:
     )
     window_bytes: int = bound("delivery-window-bytes", 4 * MEBIBYTE, Unit.BYTES, "size of the events without a reply")
     connect: float = bound("connect-timeout", 30.0, Unit.SECONDS, "time to reach a server", least=0.1)
+    lookups: int = bound(
+        "max-lookups", 100, Unit.COUNT, "names of servers looked up at once; a slow one holds no other until then"
+    )
     patience: float = bound(
         "reply-timeout",
         60.0,

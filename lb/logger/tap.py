@@ -109,6 +109,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
         spool.open()
     except (OSError, SpoolError) as error:
         raise usage.UsageError(f"spool {directory}: {error}") from None
+    # Its threads look up names, which takes seconds where a name server is away: not at the cost of the others.
+    reactor.suggestThreadPoolSize(delivering.lookups)
     confirmations = Confirmations(reactor, answering)
     reach = servers(credentials, reactor, delivering.connect)
     tunnels = Brokers(brokers, SessionOpener(reactor, credentials), reactor, confirmations, tunnelling)

@@ -15,6 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from lb.logger.limits import DeliveryLimits
 from lb.logger.tap import Options, compose
 from lb.security.identity import Identity
 from lb.wire import dglog, il
@@ -108,6 +109,17 @@ class Whole(TestCase):
         environment = mock.patch.dict("os.environ", {"HOME": self.directory}, clear=True)
         environment.start()
         self.addCleanup(environment.stop)
+
+    async def test_lookups(self) -> None:
+        """P5, P10: as many names are looked up at once as is allowed, which is more than the few of a plain reactor."""
+        real: Any = reactor
+        self.addCleanup(real.suggestThreadPoolSize, real.getThreadPool().max)
+        for given, most in (((), DeliveryLimits().lookups), (("--max-lookups", "17"), 17)):
+            service = compose(options("--state-dir", self.directory, "--port", "0", *given), real)
+            with mock.patch("sys.__stderr__", io.StringIO()):
+                service.startService()
+            self.assertEqual(real.getThreadPool().max, most)
+            await service.stopService()
 
     async def test_way_of_an_event(self) -> None:
         """Events go from a producer to the server with the producer's TLS name, pipelined to a server of ours (P7)."""
