@@ -5,10 +5,11 @@ Whatever a destination's refusal closes, it must never take messages for others 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NamedTuple
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -67,7 +68,9 @@ class AmqpSession:
         self._reason: LostError | RefusedError | None = None
         self._waiting: dict[_Gate, list[tuple[int, Message]]] = {}
         self._open: set[_Gate] = set()
-        self._questions = DeferredSemaphore(_QUESTIONS)
+        self._closed_gates: deque[tuple[_Gate, Destination]] = deque()  # that nobody has asked about yet
+        self._asking = 0
+        self._starting = False
         self._lanes: dict[str, Lane] = {}
         self._confirmed: list[int] = []
         self._consuming: list[_Consuming] = []
@@ -88,7 +91,8 @@ class AmqpSession:
                 self._waiting[gate].append((tag, message))
             else:
                 self._waiting[gate] = [(tag, message)]
-                self._run(self._open_gate(gate, message.destination))
+                self._closed_gates.append((gate, message.destination))
+        self._ask()
         self.pass_on()  # what was refused at once
 
     def subscribe(self, subscription: Subscription, consumer: Consumer) -> Deferred[None]:
@@ -209,6 +213,23 @@ class AmqpSession:
             self._run(lane.open())
         return lane
 
+    def _ask(self) -> None:
+        """Ask about gates, a few at a time; in a loop, for all answers come at once when the session ends."""
+        if self._starting:
+            return
+        self._starting = True
+        while self._closed_gates and self._asking < _QUESTIONS and self._connection is not None:
+            self._asking += 1
+            self._run(self._asked(*self._closed_gates.popleft()))
+        self._starting = False
+
+    async def _asked(self, gate: _Gate, destination: Destination) -> None:
+        try:
+            await self._open_gate(gate, destination)
+        finally:
+            self._asking -= 1
+            self._ask()
+
     async def _open_gate(self, gate: _Gate, destination: Destination) -> None:
         try:
             if gate.kind is Kind.EXCHANGE:
@@ -239,13 +260,9 @@ class AmqpSession:
 
     async def _once(self, ask: Callable[[Channel], Deferred[Any]]) -> None:
         """Ask something on a channel of its own: the broker answers a no by closing it."""
-        await self._questions.acquire()
-        try:
-            channel = await self.channel(_Once())
-            await ask(channel)
-            channel.close()
-        finally:
-            self._questions.release()
+        channel = await self.channel(_Once())
+        await ask(channel)
+        channel.close()
 
     def _run(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
         Deferred.fromCoroutine(work).addErrback(self._mistake)

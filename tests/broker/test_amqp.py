@@ -261,12 +261,21 @@ class PublishingTests(AmqpTestCase):
     def test_questions(self) -> None:
         """However many destinations are new at once, few channels are open for looking at them."""
         self.connection.silent = True
-        self.publish(*(read_destination(f"/queue/q{number}") for number in range(300)))
+        self.publish(*(read_destination(f"/queue/q{number}") for number in range(2_000)))
         self.assertEqual(len(self.connection.channels), 50)
         self.connection.silent = False
         for unanswered in self.connection.unanswered:
             unanswered.callback("q")
-        self.assertEqual(len(self.connection.lane().published), 300)
+        self.assertEqual(len(self.connection.lane().published), 2_000)
+
+    def test_many_unanswered(self) -> None:
+        """A session that ends with thousands of questions open ends like any other."""
+        self.connection.silent = True
+        self.publish(*(read_destination(f"/queue/q{number}") for number in range(2_000)))
+        for unanswered in self.connection.unanswered:
+            unanswered.errback(ChannelError(0, "gone"))
+        self.session.lost("gone")
+        self.assertEqual((len(self.owner.endings), self.owner.refusals, self.connection.ending), (1, {}, ""))
 
     def test_never_stood(self) -> None:
         """A connection that ends before the session stands fails the opening; the owner hears nothing."""
