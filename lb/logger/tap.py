@@ -29,6 +29,7 @@ from lb.model.jobid import split_server
 from lb.security.policy import PolicyError
 from lb.security.tls import EndpointCredentials
 from lb.service.bounds import Limits
+from lb.service.descriptors import provide
 from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.options import DaemonOptions, Repeated
@@ -104,7 +105,9 @@ def compose(options: Options, reactor: Any) -> MultiService:
     limits, answering = options.limits(Limits), options.limits(AnswerLimits)
     delivering, tunnelling = options.limits(DeliveryLimits), options.limits(TunnelLimits)
     directory = str(options.state / "spool")
-    spool = Spool.threaded(directory, reactor, reactor.callFromThread, options.limits(SpoolLimits))
+    storing = options.limits(SpoolLimits)
+    provide(limits.connections + storing.destinations + storing.open_files)
+    spool = Spool.threaded(directory, reactor, reactor.callFromThread, storing)
     try:
         spool.open()
     except (OSError, SpoolError) as error:

@@ -35,6 +35,7 @@ from lb.server.queryport import Answering, QueryFactory, QueryPort
 from lb.server.recomputation import Recomputation
 from lb.server.renewal import renewal
 from lb.server.storeport import StorePort
+from lb.service.descriptors import provide
 from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.metrics import figures, registry
@@ -139,6 +140,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
     credentials = options.credentials(reactor)
     policy = options.read_policy().permitting(options.own_name, Action.READ_ALL, Action.PURGE)
     limits, storing = options.limits(QueryLimits), options.limits(ServerLimits)
+    provide(3 * limits.connections)  # on each of its ports
     families = options.read_families()
     try:
         store = SQLiteStore(options.database)
