@@ -18,6 +18,7 @@ from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
 from lb.server.access import Access, access
 from lb.server.conditions import job_meets, job_value
+from lb.server.notify import matcher as matcher_module
 from lb.server.notify.matcher import Change, Matcher
 from lb.server.notify.registration import from_store, split_jobs, to_store
 from tests.notify.registrations import ALICE, BOB, CAROL, JOBS, change, changed, equal, registration, status
@@ -178,7 +179,7 @@ class AnyRegistrations(SynchronousTestCase):
         for one in left:
             matcher.remove(one.number)
         self.assertFalse(matcher)
-        self.assertEqual(matcher._root.levels, {})
+        self.assertEqual(matcher._readers, {})
 
     @given(_registrations)
     def test_stored_form(self, asked) -> None:  # type: ignore[no-untyped-def]
@@ -237,7 +238,7 @@ class Index(SynchronousTestCase):
         jobs = tuple(JobId("lb.example", 9000, f"j{number}") for number in range(1_000))
         tags = equal(Attribute.USERTAG, *(f"v{number}" for number in range(1_000)), name="t")
         matcher = Matcher(OPEN)
-        with mock.patch("lb.server.notify.matcher._Node", wraps=matcher._root.__class__) as nodes:
+        with mock.patch("lb.server.notify.matcher._Node", wraps=matcher_module._Node) as nodes:
             matcher.add(registration(1, tags, jobs=(*jobs, JOBS[0])))
         self.assertLess(nodes.call_count, 2_500)
         met = change(status(user_tags=[("T", "v7")]))

@@ -65,8 +65,11 @@ class Announcement:
         state = job.state
         descriptions = before.description, state.texts.jdl
         change = Change(job.jobid, job.owner, job.owner_key, job.acl, before.status, state.status, descriptions)
+        met = self._matcher.matching(change)
+        if not met:
+            return
         receivers: dict[content.Variant, list[Registration]] = {}
-        for registration, allowed in self._matcher.matching(change):
+        for registration, allowed in met:
             if registration.valid < self._now:
                 self._expired[registration.number] = registration
             else:

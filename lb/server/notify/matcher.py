@@ -7,9 +7,9 @@ that cannot match; whatever the index leaves open is compared afterwards. Pure; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import IntEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from lb.model.jdl import attribute_of
@@ -31,7 +31,6 @@ _MAX_LEAVES: Final = 1_024
 class Aspect(IntEnum):
     """What a level of the tree is about."""
 
-    READER = 0  #: who may read the job
     JOB = 1
     EQUAL = 2  #: an attribute has a value
     CHANGED = 3  #: an attribute has another value than before
@@ -39,12 +38,12 @@ class Aspect(IntEnum):
 
 
 class Key:
-    """One level of the tree; attribute, name and state as in `Condition`.
+    """One level of the tree; attribute, name and state as in `Condition`. `of(change)` is the change's value for it.
 
     Keys are compared by identity, which is what most of a match does: those of `_interned` are shared.
     """
 
-    __slots__ = ("aspect", "attribute", "name", "state")
+    __slots__ = ("attribute", "name", "of", "state")
 
     def __init__(
         self,
@@ -53,16 +52,12 @@ class Key:
         name: str | None = None,
         state: int | None = None,
     ) -> None:
-        self.aspect = aspect
         self.attribute = attribute
         self.name = name
         self.state = state
+        self.of: Callable[[Change], Any] = _QUICK.get((aspect, attribute)) or partial(_READ[aspect], self)
 
 
-_interned = lru_cache(maxsize=4_096)(Key)
-_READER: Final = Key(Aspect.READER)
-_JOB: Final = Key(Aspect.JOB)
-_TERMINAL: Final = Key(Aspect.TERMINAL)
 #: Stands for those who may read jobs of everybody.
 _EVERYBODY: Final = ""
 _TRUE: Final = (True,)
@@ -80,6 +75,8 @@ class Change:
     Statuses may lack their long texts; `descriptions` gives the job description before and after.
     """
 
+    __slots__ = ("acl", "descriptions", "jobid", "new", "old", "owner", "owner_key")
+
     def __init__(
         self,
         jobid: JobId,
@@ -96,65 +93,68 @@ class Change:
         self.acl = acl
         self.old = old
         self.new = new
-        self._descriptions = descriptions
-        self._values: dict[Key, tuple[Any, ...]] = {}
+        self.descriptions = descriptions
 
-    def values(self, key: Key) -> tuple[Any, ...]:
-        """The values that lead on from a level of the tree."""
-        found = self._values.get(key)
-        if found is None:
-            found = self._values[key] = _VALUES[key.aspect](self, key)
-        return found
-
-    def value(self, key: Key, *, before: bool = False) -> Any:
-        """An attribute's value after or before the change."""
-        status = self.old if before else self.new
-        assert key.attribute is not None and status is not None
-        if key.attribute is Attribute.OWNER and status.owner == self.owner:
-            return self.owner_key
-        if key.attribute is Attribute.JDL_ATTR:
-            return attribute_of(self._descriptions[0 if before else 1] or "", key.name or "")
-        return job_value(key.attribute, key.name, key.state, status, self.jobid)
+    @property
+    def readers(self) -> Collection[str]:
+        """Comparable names of all persons who are named as readers, and what stands for everybody."""
+        if self.acl is None and not self.new.payload_owner:
+            return _EVERYBODY, self.owner_key
+        named = {_EVERYBODY, self.owner_key}
+        if self.new.payload_owner:
+            named.add(comparable(self.new.payload_owner))
+        if self.acl is not None:
+            named.update(comparable(name) for name in ACL.parse(self.acl).persons)
+        return named
 
     def meets(self, condition: Condition, peer: str) -> bool:
         """Whether a condition of a registration of `peer` holds."""
-        attribute = condition.attribute
         if condition.operator is Operator.CHANGED:
-            return bool(self.values(_key(condition, Aspect.CHANGED)))
-        (value,) = self.values(_key(condition, Aspect.EQUAL))
-        return compare(condition.operator, value, wanted_value(attribute, condition.value, peer), condition.value2)
+            return bool(_key(condition, Aspect.CHANGED).of(self))
+        value = _key(condition, Aspect.EQUAL).of(self)
+        wanted = wanted_value(condition.attribute, condition.value, peer)
+        return compare(condition.operator, value, wanted, condition.value2)
 
 
-def _changed(change: Change, key: Key) -> tuple[Any, ...]:
-    return _TRUE if change.old is None or change.value(key) != change.value(key, before=True) else ()
+def _value(key: Key, change: Change, status: JobStatus, description: str | None) -> Any:
+    """An attribute's value in one of the two statuses of a change."""
+    assert key.attribute is not None
+    if key.attribute is Attribute.OWNER and status.owner == change.owner:
+        return change.owner_key
+    if key.attribute is Attribute.JDL_ATTR:
+        return attribute_of(description or "", key.name or "")
+    return job_value(key.attribute, key.name, key.state, status, change.jobid)
 
 
-def _terminal(change: Change, key: Key) -> tuple[Any, ...]:
+def _new_value(key: Key, change: Change) -> Any:
+    return _value(key, change, change.new, change.descriptions[1])
+
+
+def _changed(key: Key, change: Change) -> bool:
+    if change.old is None:
+        return True
+    return bool(_value(key, change, change.old, change.descriptions[0]) != _new_value(key, change))
+
+
+def _terminal(key: Key, change: Change) -> bool:
     state, old = change.new.state, change.old
     # A job that had come to its end does so once, and being purged is no other end (§2, step 3).
-    if state not in TERMINAL or (state == State.Purged and old is not None and old.state in TERMINAL):
-        return ()
-    return _TRUE
+    return state in TERMINAL and not (state == State.Purged and old is not None and old.state in TERMINAL)
 
 
-def _readers(change: Change, key: Key) -> tuple[Any, ...]:
-    if change.acl is None and not change.new.payload_owner:
-        return _EVERYBODY, change.owner_key
-    named = {_EVERYBODY, change.owner_key}
-    if change.new.payload_owner:
-        named.add(comparable(change.new.payload_owner))
-    if change.acl is not None:
-        named.update(comparable(name) for name in ACL.parse(change.acl).persons)
-    return tuple(named)
-
-
-_VALUES: Final[dict[Aspect, Callable[[Change, Key], tuple[Any, ...]]]] = {
-    Aspect.READER: _readers,
-    Aspect.JOB: lambda change, key: (_job(change.jobid),),
-    Aspect.EQUAL: lambda change, key: (change.value(key),),
+_READ: Final[dict[Aspect, Callable[[Key, Change], Any]]] = {
+    Aspect.JOB: lambda key, change: _job(change.jobid),
+    Aspect.EQUAL: _new_value,
     Aspect.CHANGED: _changed,
     Aspect.TERMINAL: _terminal,
 }
+#: What is asked of nearly every change.
+_QUICK: Final[dict[tuple[Aspect, Attribute | None], Callable[[Change], Any]]] = {
+    (Aspect.EQUAL, Attribute.STATUS): lambda change: change.new.state,
+}
+_interned = lru_cache(maxsize=4_096)(Key)
+_JOB: Final = Key(Aspect.JOB)
+_TERMINAL: Final = Key(Aspect.TERMINAL)
 
 
 def _key(condition: Condition, aspect: Aspect) -> Key:
@@ -208,8 +208,8 @@ _ORDER: Final = (
 
 def _selectivity(level: _Level) -> tuple[int, int]:
     attribute = level.key.attribute
-    place = _ORDER.index(attribute) if attribute in _ORDER else len(_ORDER)
-    return (place if level.key.aspect is Aspect.EQUAL else len(_ORDER)), len(level.values)
+    place = _ORDER.index(attribute) if attribute in _ORDER and level.values is not _TRUE else len(_ORDER)
+    return place, len(level.values)
 
 
 class _Node:
@@ -221,13 +221,17 @@ class _Node:
         self.registrations: dict[int, Registration] = {}
         self.levels: dict[Key, dict[Any, _Node]] = {}
 
+    @property
+    def empty(self) -> bool:
+        return not self.registrations and not self.levels
+
 
 class Matcher:
     """Registrations, by number, in an index that is made for one policy."""
 
     def __init__(self, policy: Policy, registrations: Iterable[Registration] = ()) -> None:
         self.policy = policy
-        self._root = _Node()
+        self._readers: dict[str, _Node] = {}
         self._held: dict[int, tuple[Registration, list[_Level] | None]] = {}
         for registration in registrations:
             self.add(registration)
@@ -241,67 +245,78 @@ class Matcher:
     def add(self, registration: Registration) -> None:
         """Take in a registration, in place of a former one with its number."""
         self.remove(registration.number)
-        levels = self._levels(registration)
+        levels = _levels(registration)
         self._held[registration.number] = registration, levels
-        for node in _leaves(self._root, levels) if levels is not None else ():
-            node.registrations[registration.number] = registration
+        if levels is not None:
+            root = self._readers.setdefault(self._reader(registration), _Node())
+            for node in _leaves(root, levels):
+                node.registrations[registration.number] = registration
 
     def remove(self, number: int) -> None:
         """Forget a registration, if it is there."""
-        held = self._held.pop(number, None)
-        if held is not None and held[1] is not None:
-            _prune(self._root, held[1], 0, number)
+        registration, levels = self._held.pop(number, (None, None))
+        if registration is not None and levels is not None:
+            reader = self._reader(registration)
+            root = self._readers[reader]
+            _prune(root, levels, 0, number)
+            if root.empty:
+                del self._readers[reader]
 
     def get(self, number: int) -> Registration | None:
         return self._held[number][0] if number in self._held else None
 
-    def _levels(self, registration: Registration) -> list[_Level] | None:
-        """The levels that a registration needs; None when nothing can ever satisfy one of its conditions."""
+    def _reader(self, registration: Registration) -> str:
+        """Who has to be named as a reader of a job for the owner of the registration to be told of it."""
         reads = of_everybody(self.policy, Identity(registration.owner))
-        levels = [_Level(_READER, (comparable(registration.owner) if reads is Access.NONE else _EVERYBODY,))]
-        if registration.jobs:
-            levels.append(_Level(_JOB, tuple(dict.fromkeys(map(_job, registration.jobs)))))
-        if Flag.TERMINAL_STATES in registration.flags:
-            levels.append(_Level(_TERMINAL, _TRUE))
-        found = [level for group in registration.groups if (level := _level(group, registration.owner)) is not None]
-        if not all(level.values for level in found):
-            return None
-        leaves = len(registration.jobs) or 1
-        for level in sorted(found, key=_selectivity):
-            if leaves * len(level.values) <= _MAX_LEAVES or leaves == 1:
-                leaves *= len(level.values)
-                levels.append(level)
-        return levels
+        return comparable(registration.owner) if reads is Access.NONE else _EVERYBODY
 
     def matching(self, change: Change) -> list[tuple[Registration, Access]]:
         """The registrations that a change meets, in the order of their numbers, and what their owners may read."""
         found: list[tuple[Registration, Access]] = []
+        payload_owner = change.new.payload_owner
         for registration in self.candidates(change):
-            if self._meets(registration, change):
-                allowed = access(
-                    self.policy, Identity(registration.owner), change.owner, change.new.payload_owner, change.acl
-                )
+            if _meets(registration, change):
+                owner = Identity(registration.owner)
+                allowed = access(self.policy, owner, change.owner, payload_owner, change.acl)
                 if allowed is not Access.NONE:
                     found.append((registration, allowed))
         found.sort(key=lambda pair: pair[0].number)
         return found
 
-    @staticmethod
-    def _meets(registration: Registration, change: Change) -> bool:
-        owner = registration.owner
-        return all(any(change.meets(condition, owner) for condition in group) for group in registration.groups)
-
     def candidates(self, change: Change) -> Iterator[Registration]:
         """The registrations to which the index leads."""
-        nodes = [self._root]
+        nodes = [self._readers[reader] for reader in change.readers if reader in self._readers]
         while nodes:
             node = nodes.pop()
-            yield from node.registrations.values()
+            if node.registrations:
+                yield from node.registrations.values()
             for key, branches in node.levels.items():
-                for value in change.values(key):
-                    below = branches.get(value)
-                    if below is not None:
-                        nodes.append(below)
+                below = branches.get(key.of(change))
+                if below is not None:
+                    nodes.append(below)
+
+
+def _levels(registration: Registration) -> list[_Level] | None:
+    """The levels that a registration needs; None when nothing can ever satisfy one of its conditions."""
+    levels = []
+    if registration.jobs:
+        levels.append(_Level(_JOB, tuple(dict.fromkeys(map(_job, registration.jobs)))))
+    if Flag.TERMINAL_STATES in registration.flags:
+        levels.append(_Level(_TERMINAL, _TRUE))
+    found = [level for group in registration.groups if (level := _level(group, registration.owner)) is not None]
+    if not all(level.values for level in found):
+        return None
+    leaves = len(registration.jobs) or 1
+    for level in sorted(found, key=_selectivity):
+        if leaves * len(level.values) <= _MAX_LEAVES or leaves == 1:
+            leaves *= len(level.values)
+            levels.append(level)
+    return levels
+
+
+def _meets(registration: Registration, change: Change) -> bool:
+    owner = registration.owner
+    return all(any(change.meets(condition, owner) for condition in group) for group in registration.groups)
 
 
 def _leaves(root: _Node, levels: list[_Level]) -> list[_Node]:
@@ -321,7 +336,7 @@ def _prune(node: _Node, levels: list[_Level], depth: int, number: int) -> None:
     for value in values:
         below = branches[value]
         _prune(below, levels, depth + 1, number)
-        if not below.registrations and not below.levels:
+        if below.empty:
             del branches[value]
     if not branches:
         del node.levels[key]
