@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python import usage
 
 from lb.broker.dial import SessionOpener
-from lb.broker.url import BrokerURL, read_brokers
+from lb.broker.options import BrokerOptions
 from lb.logger.admission import Admission, TunnelPolicy, read_policy
 from lb.logger.brokers import Brokers
 from lb.logger.confirmations import Confirmations
@@ -32,7 +32,6 @@ from lb.service.bounds import Limits
 from lb.service.descriptors import provide
 from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
-from lb.service.options import DaemonOptions, Repeated
 from lb.spool.errors import SpoolError
 from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
@@ -44,21 +43,17 @@ STORE_OFFSET: Final = 1
 _SWITCH_INTERVAL: Final = 0.0005
 
 
-class Options(DaemonOptions):
+class Options(BrokerOptions):
     """Options of `twistd lb-logger`."""
 
     synopsis = "[options]"
     longdesc = "The L&B logger: takes events from producers, stores them safely, forwards them to their servers."
     optParameters: ClassVar[list[list[Any]]] = [
-        *DaemonOptions.optParameters,
+        *BrokerOptions.optParameters,
         ["forward", None, None, "HOST:PORT of the server that gets all events (default: that of the job id)"],
         ["tunnel-policy", None, None, "file that says who may send messages to which destinations at brokers"],
     ]
-    repeated: ClassVar[Mapping[str, Repeated]] = {
-        **DaemonOptions.repeated,
-        "broker": Repeated("NAME=URL of a broker to which messages are tunnelled, or of one more way to it", "="),
-    }
-    option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9002"}
+    option_defaults: ClassVar[Mapping[str, str]] = {**BrokerOptions.option_defaults, "port": "9002"}
     bounds: ClassVar[tuple[type, ...]] = (Limits, DeliveryLimits, TunnelLimits, AnswerLimits, SpoolLimits)
 
     @property
@@ -72,14 +67,6 @@ class Options(DaemonOptions):
         except LBError as error:
             raise usage.UsageError(f"--forward: {error.description}") from None
         return f"{host}:{port}"
-
-    @property
-    def brokers(self) -> dict[str, tuple[BrokerURL, ...]]:
-        """The brokers to which messages are tunnelled: name → URLs in the order in which they are tried."""
-        try:
-            return read_brokers(self["broker"])
-        except LBError as error:
-            raise usage.UsageError(f"--broker: {error.description}") from None
 
     @property
     def tunnel_policy(self) -> TunnelPolicy:
