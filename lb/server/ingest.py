@@ -68,11 +68,13 @@ class Ingest:
         families: Families | None = None,
         announce: Callable[[], Announcement] | None = None,
         tally: Tally | None = None,
+        stored: Callable[[], None] = lambda: None,
     ) -> None:
         """`now`: seconds since the epoch; `policy` is asked for once a batch.
 
         `host` and `user` sign the events that the server itself logs; `families` are the job families that the site
-        describes, None stands for the shipped ones. `announce` begins what a batch has to tell.
+        describes, None stands for the shipped ones. `announce` begins what a batch has to tell;
+        `stored` is called when one is done.
         """
         self._writer = writer
         self._policy = policy
@@ -84,6 +86,7 @@ class Ingest:
         self._user = user
         self._families = families
         self._announce = announce
+        self._stored = stored
         self._tally = tally if tally is not None else Tally()
         self._last_internal = 0
 
@@ -132,6 +135,7 @@ class Ingest:
             self._cache.forget(batch.known)
             raise
         batch.stored()
+        self._stored()
 
     def parents(self, batch: Batch) -> Parents:
         """Who keeps the parents of a batch in step with their subjobs."""

@@ -19,7 +19,10 @@ from twisted.python import usage
 from lb.rpc.plain import OFFSET as PB_OFFSET
 from lb.rpc.port import PBFactory
 from lb.security.policy import Action, Policy, PolicyError, load
+from lb.server.assembly import Assembly
+from lb.server.changes import Changes
 from lb.server.collector import Collector
+from lb.server.feed import Feed
 from lb.server.ingest import Ingest
 from lb.server.jobcache import JobCache
 from lb.server.limits import QueryLimits, ServerLimits
@@ -173,6 +176,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
         limits=options.limits(NotifyLimits),
         delivery=delivery,
     )
+    changes = Changes(reader, Assembly(reader, lambda: policy, store.salt))
+    feed = Feed(reading, changes, lambda: writer.last_change, reactor, reactor.callFromThread)
     ingest = Ingest(
         writer,
         lambda: policy,
@@ -185,9 +190,10 @@ def compose(options: Options, reactor: Any) -> MultiService:
         families=families,
         announce=notifications.announcement,
         tally=metrics,
+        stored=feed.stored,
     )
     collector = Collector(ingest, writing.call, storing, metrics)
-    api = API(questions, collector, reactor.seconds, options.limits(APILimits), lambda: figures(counted))
+    api = API(questions, collector, feed, reactor, options.limits(APILimits), lambda: figures(counted))
     pages = site(
         questions,
         reactor,

@@ -182,6 +182,10 @@ class Writer(Protocol):
     def index(self) -> IndexWriter:
         """What is indexed of jobs, written by the same thread."""
 
+    @property
+    def last_change(self) -> int:
+        """The number of the last change of a job that is stored; may be asked for from any thread."""
+
     def new_key(self) -> int:
         """A number for a job that is about to be written."""
 
@@ -302,6 +306,12 @@ class Reader(Protocol):
 
     def jobs(self, uniques: Collection[str], *, texts: bool = False) -> list[JobEntry]:
         """The known jobs among `uniques`, in the order of their unique parts."""
+
+    def changes(self, after: int, most: int) -> list[tuple[int, int]]:
+        """The next changes of jobs behind a number, at most so many: number and key of the job, in their order.
+
+        A job that changed several times stands at its last change only.
+        """
 
     def entries(self, keys: Sequence[int], *, texts: bool = False) -> list[JobEntry]:
         """Jobs by their keys, in the order of their unique parts; those that are gone are left out."""

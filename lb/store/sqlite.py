@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from importlib import resources
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,10 +42,13 @@ from lb.store.sqlite_outbox import SQLiteOutboxReader, SQLiteOutboxWriter, write
 from lb.store.sqlite_purge import PurgeTable, purged_among
 
 #: Newest schema this code knows; `schema/N.sql` leads from N-1 to N.
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 #: Pages of WAL after which the writer moves them into the database file: 16 MB of 4 kB pages.
 _CHECKPOINT_PAGES: Final = 4000
 _DIGEST: Final = 16
+#: Bits of a change's number within one start of the server: 35 years at a thousand changes a second, and room for
+#: eight million starts.
+_CHANGE_BITS: Final = 40
 
 
 class SQLiteStore:
@@ -132,6 +136,14 @@ class SQLiteWriter:
         self.purge = PurgeTable(connection, self.index)
         self._connections = ConnectionTable(connection)
         self._last_key = self.purge.last_key
+        self.last_change = self._begin_changes()
+
+    def _begin_changes(self) -> int:
+        """A range of numbers for the changes from this start to the next."""
+        with transaction(self._connection):
+            self._connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'changes'")
+            (starts,) = self._connection.execute("SELECT value FROM meta WHERE name = 'changes'").fetchone()
+        return int(starts) << _CHANGE_BITS
 
     def new_key(self) -> int:
         self._last_key += 1
@@ -189,37 +201,39 @@ class SQLiteWriter:
         outgoing: Outgoing = NOTHING_OUTGOING,
         connections: Sequence[ConnectionChange] = (),
     ) -> None:
+        change = count(self.last_change + 1)
         with transaction(self._connection):
-            self._write_jobs([job for job in jobs if job.fresh])
-            self._write_statuses([job for job in jobs if not job.fresh])
+            self._write_jobs([job for job in jobs if job.fresh], change)
+            self._write_statuses([job for job in jobs if not job.fresh], change)
             self._write_texts([job for job in jobs if job.state.texts is not job.stored_texts])
             self._write_events(events)
             self.index.write(jobs)
             self.purge.revive([job.jobid.unique for job in jobs if job.fresh])
             write_outgoing(self._connection, outgoing)
             self._connections.write(connections)
+        self.last_change += len(jobs)
         for job in jobs:
             job.fresh = False
             job.stored_texts = job.state.texts
             job.stored_registration = job.registration
 
-    def _write_jobs(self, jobs: list[StoredJob]) -> None:
+    def _write_jobs(self, jobs: list[StoredJob], change: Iterator[int]) -> None:
         if jobs:
-            values, blob = _packed(jobs, _whole_row)
+            values, blob = _packed(jobs, lambda job: (*_whole_row(job), next(change)))
             self._connection.execute(
-                "INSERT INTO jobs (status, id, unique_part, host, port, owner, owner_key, grey, parent, acl)"
+                "INSERT INTO jobs (status, id, unique_part, host, port, owner, owner_key, grey, parent, acl, changed)"
                 " SELECT substr(?2, value ->> 0, value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5,"
-                " value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10 FROM json_each(?1)",
+                " value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11 FROM json_each(?1)",
                 (values, blob),
             )
 
-    def _write_statuses(self, jobs: list[StoredJob]) -> None:
+    def _write_statuses(self, jobs: list[StoredJob], change: Iterator[int]) -> None:
         if jobs:
-            values, blob = _packed(jobs, lambda job: (job.key, optional(job.acl, to_sql)))
+            values, blob = _packed(jobs, lambda job: (job.key, optional(job.acl, to_sql), next(change)))
             self._connection.execute(
-                "UPDATE jobs SET status = v.status, acl = v.acl FROM"
-                " (SELECT substr(?2, value ->> 0, value ->> 1) AS status, value ->> 2 AS id, value ->> 3 AS acl"
-                " FROM json_each(?1)) AS v WHERE jobs.id = v.id",
+                "UPDATE jobs SET status = v.status, acl = v.acl, changed = v.changed FROM"
+                " (SELECT substr(?2, value ->> 0, value ->> 1) AS status, value ->> 2 AS id, value ->> 3 AS acl,"
+                " value ->> 4 AS changed FROM json_each(?1)) AS v WHERE jobs.id = v.id",
                 (values, blob),
             )
         for job in jobs:
@@ -336,6 +350,14 @@ class SQLiteReader:
     def purged(self, uniques: Collection[str]) -> set[str]:
         with reported():
             return purged_among(self._connection, uniques)
+
+    def changes(self, after: int, most: int) -> list[tuple[int, int]]:
+        with reported():
+            return self._connection.execute(
+                # The first condition is that of the index.
+                "SELECT changed, id FROM jobs WHERE changed > 0 AND changed > ? ORDER BY changed LIMIT ?",
+                (after, most),
+            ).fetchall()
 
     def entries(self, keys: Sequence[int], *, texts: bool = False) -> list[JobEntry]:
         condition = f"j.id IN ({_WANTED}) ORDER BY j.unique_part"

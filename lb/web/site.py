@@ -26,7 +26,7 @@ from lb.security.identity import ANONYMOUS, Identity, UnverifiedPeerError, ident
 from lb.service.watch import Watch
 from lb.web import address, plain
 from lb.web.api import requests as api_requests
-from lb.web.api.messages import Answer, problem
+from lb.web.api.messages import Answer, Streaming, problem
 from lb.web.api.service import API
 from lb.web.assets import ASSETS
 from lb.web.jobs import Jobs, ServerInfo
@@ -207,7 +207,7 @@ class Pages(Resource):
         request.finish()
 
     async def _respond_in_json(self, request: Any, api: API) -> None:
-        answer: Answer
+        answer: Answer | Streaming
         try:
             if request.refused is not None:
                 answer = problem(request.refused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,11 @@ class Server:
         self.policy = policy if policy is not None else Policy.open()
         self.store = SQLiteStore(directory / "lb.sqlite")
         self.writer = self.store.writer()
-        self.ingest = Ingest(self.writer, lambda: self.policy, lambda: 1_800_000_000.0, **options)
+        #: Called when a batch is stored.
+        self.stored: Callable[[], None] = lambda: None
+        self.ingest = Ingest(
+            self.writer, lambda: self.policy, lambda: 1_800_000_000.0, stored=lambda: self.stored(), **options
+        )
         self.reader = self.store.reader()
         self.lookup = Lookup(self.reader, lambda: self.policy, "salt")
 

@@ -13,7 +13,10 @@ from twisted.internet.testing import StringTransport
 
 from lb.security.identity import Identity
 from lb.security.policy import Policy
+from lb.server.assembly import Assembly
+from lb.server.changes import Changes
 from lb.server.collector import Collector
+from lb.server.feed import Feed
 from lb.web.api.limits import APILimits
 from lb.web.api.service import API
 from lb.web.site import site
@@ -28,16 +31,19 @@ class Served:
     """A server side with its API."""
 
     def __init__(self, directory: Path, limits: APILimits | None = None) -> None:
-        directory.mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)
         self.server = Server(directory, Policy.open())
         self.limits = limits if limits is not None else APILimits()
         self.clock = Clock()
         self.clock.advance(NOW)
         self.collector = Collector(self.server.ingest, Here().call)
+        changes = Changes(self.server.reader, Assembly(self.server.reader, lambda: self.server.policy, "salt"))
+        self.feed = Feed(Here(), changes, lambda: self.server.writer.last_change, self.clock, lambda call: call())
+        self.server.stored = self.feed.stored
         self.api = self.make()
 
     def make(self, storing: Any = None) -> API:
-        return API(questions(self.server), storing or self.collector, self.clock.seconds, self.limits)
+        return API(questions(self.server), storing or self.collector, self.feed, self.clock, self.limits)
 
     def connect(self, peer: Identity = OWNER) -> Connection:
         return Connection(self, lambda transport: peer)

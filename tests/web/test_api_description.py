@@ -134,12 +134,16 @@ class Description(SynchronousTestCase):
             for method, operation in item.items():
                 body = b'{"type":"UserTag","jobId":"https://localhost:9000/x","name":"a","value":"b"}'
                 posted = (body, {"Content_Type": "application/json"}) if method == "post" else (None, {})
+                if path == "/stream":  # it does not end; its head does
+                    method = "head"
                 response = self.served.ask(method.upper(), path.replace("{unique}", unique), posted[0], **posted[1])
                 if method == "post":
                     response = self.served.ask(method.upper(), path, b"[%b]" % body, **posted[1])
                 content = operation["responses"]["200"]["content"]
                 (kind,) = content
                 self.assertEqual((response.status, response.headers["content-type"]), (200, kind), path)
+                if kind == "text/event-stream":
+                    continue
                 schema = content[kind]["schema"]
                 self.assertTrue(matches(schema, document(response), self.schemas), (path, response.body))
         problem = document(self.served.ask("GET", "/jobs/nosuch"), 404)

@@ -17,4 +17,5 @@ class APILimits:
     posts_bytes: int = bound(
         "api-max-posts", 64 * MEBIBYTE, Unit.BYTES, "bodies of POSTs that are read or answered, over all connections"
     )
+    streams: int = bound("api-max-streams", 500, Unit.COUNT, "streams of changes that are open at once")
     post_time: float = bound("api-post-timeout", 120.0, Unit.SECONDS, "time for the body of a POST", least=0.1)

@@ -20,6 +20,7 @@ from lb.wire.documents import clean
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 NDJSON: Final = "application/x-ndjson"
+EVENTS: Final = "text/event-stream"
 
 #: Statuses of errors; all others are our own trouble.
 _STATUSES: Final[dict[int, int]] = {
@@ -56,6 +57,13 @@ class Answer(NamedTuple):
     body: bytes = b""
     content_type: str = JSON
     headers: Mapping[str, str] = {}
+
+
+class Streaming(NamedTuple):
+    """An answer that goes on: `run` is given the request once its head is known, and writes until who asked leaves."""
+
+    run: Callable[[Any], None]
+    content_type: str = EVENTS
 
 
 class Problem(LBError):  # noqa: N818  # an answer, like its base

@@ -31,6 +31,11 @@ _COUNTS: Final = {"type": "object", "additionalProperties": {"type": "integer"}}
 #: Attributes that no parameter can be about: they are of events, or need a name beside the value.
 _NOT_ASKED: Final = UNSUPPORTED | NAMED | {QueryAttribute.TIME} | {a for a in FORMS if not FORMS[a].job_operators}
 
+_STREAM: Final = (
+    "server-sent events: `job` with the state of a job that changed, `gone` with the jobId of one that does not meet "
+    "the conditions now; `begin` first, or `reset` when changes may have been missed: then ask for the list again"
+)
+
 #: What every error looks like.
 _PROBLEM: Final = {
     "type": "object",
@@ -180,6 +185,7 @@ def _schemas() -> dict[str, Any]:
         "EventsIn": {"oneOf": [_reference("NewEvent"), {"type": "array", "items": _reference("NewEvent")}]},
         "Events": _object(("events",), events=_list("Event")),
         "Results": {"oneOf": [result, results]},
+        "Change": {"type": "string", "description": _STREAM},
         "Stats": _object(
             ("version", "uptime", "figures"),
             version=_TEXT,

@@ -55,6 +55,9 @@ FLAG: Final = Parameter(
     {"type": "array", "items": {"type": "string", "enum": list(FLAGS)}},
     "what a job's document holds beside its state, names separated by commas",
 )
+AFTER: Final = Parameter(
+    "after", {"type": "string"}, "where to go on: the id of an event of the stream; `Last-Event-ID` wins over it"
+)
 QUERY: Final = Parameter("query", {"type": "string"}, "conditions in one text, in the grammar of the pages' addresses")
 
 

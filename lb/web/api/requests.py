@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from lb.model.errors import LBError
 from lb.security.identity import Identity
-from lb.web.api.messages import Answer, Asked, Problem, problem
+from lb.web.api.messages import Answer, Asked, Problem, Streaming, problem
 from lb.web.api.routes import ROOT
 from lb.web.api.service import API
 
@@ -69,8 +69,14 @@ def asked(request: Any, peer: Identity) -> Asked:
     return Asked(method, path, query, header, peer, getattr(address, "host", ""), request.content.read())
 
 
-def respond(request: Any, answer: Answer) -> None:
-    """Send the answer."""
+def respond(request: Any, answer: Answer | Streaming) -> None:
+    """Send the answer, or begin to."""
+    if isinstance(answer, Streaming):
+        request.setResponseCode(HTTPStatus.OK, b"OK")
+        request.setHeader("Content-Type", answer.content_type)
+        request.setHeader("Cache-Control", "no-store")
+        answer.run(request)
+        return
     request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode("ascii"))
     for name, value in answer.headers.items():
         request.setHeader(name, value)

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from lb.web.api.messages import JSON, Answer, Asked
-from lb.web.api.parameters import CURSOR, FLAG, LIMIT, QUERY, Parameter
+from lb.web.api.messages import EVENTS, JSON, Answer, Asked, Streaming
+from lb.web.api.parameters import AFTER, CURSOR, FLAG, LIMIT, QUERY, Parameter
 
 if TYPE_CHECKING:
     from lb.web.api.service import API
@@ -24,7 +24,7 @@ ROOT: Final = "/api/v1"
 
 _VARIABLE: Final = re.compile(r"\{(\w+)\}")
 
-Answering = Callable[["API", Asked, Mapping[str, str]], Awaitable[Answer]]
+Answering = Callable[["API", Asked, Mapping[str, str]], Awaitable[Answer | Streaming]]
 
 
 class Route(msgspec.Struct, frozen=True, dict=True):
@@ -89,6 +89,16 @@ ROUTES: Final = (
         lambda api, asked, path: api.intake.post(asked, int(api.now() * 1_000_000)),
         "Results",
         takes={"application/json": "EventsIn", "application/x-ndjson": "NewEvent"},
+    ),
+    Route(
+        "GET",
+        "/stream",
+        "Changes of the jobs that meet the conditions, as they happen; without conditions of one's own",
+        lambda api, asked, path: api.streams.open(asked),
+        "Change",
+        parameters=(FLAG, QUERY, AFTER),
+        conditions=True,
+        produces=EVENTS,
     ),
     Route(
         "GET",

@@ -9,15 +9,18 @@ import errno
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from twisted.internet.interfaces import IReactorTime
+
 import lb
 from lb.model.errors import LBError, missing
 from lb.web.api import openapi
 from lb.web.api.intake import Intake, Storing
 from lb.web.api.jobs import JobDocuments
 from lb.web.api.limits import APILimits
-from lb.web.api.messages import Answer, Asked, Problem, answer, problem
+from lb.web.api.messages import EVENTS, Answer, Asked, Problem, Streaming, answer, problem
 from lb.web.api.parameters import read
 from lb.web.api.routes import ROOT, ROUTES, Route
+from lb.web.api.stream import Changes, Streams
 from lb.web.jobs import JobPages
 
 _NOT_MODIFIED: Final = 304
@@ -28,6 +31,7 @@ class API:
 
     jobs: JobDocuments
     intake: Intake
+    streams: Streams
     now: Callable[[], float]
     limits: APILimits
 
@@ -35,27 +39,30 @@ class API:
         self,
         jobs: JobPages,
         storing: Storing,
-        now: Callable[[], float],
+        changes: Changes,
+        clock: IReactorTime,
         limits: APILimits = APILimits(),  # noqa: B008  # immutable
         figures: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`now`: seconds since the epoch; `figures`: what the server counted since it started."""
+        """`clock` gives seconds since the epoch; `figures`: what the server counted since it started."""
         self.jobs = JobDocuments(jobs, limits)
         self.intake = Intake(storing, limits)
-        self.now = now
+        self.streams = Streams(changes, clock, limits)
+        self.now = clock.seconds
         self.limits = limits
         self._figures = figures
-        self._started = now()
+        self._started = clock.seconds()
         self._description = answer(openapi.document(ROUTES, ROOT, limits.page_jobs))
 
-    async def answer(self, asked: Asked) -> Answer:
+    async def answer(self, asked: Asked) -> Answer | Streaming:
         """The answer; only mistakes of ours raise."""
         try:
-            return _fresh(asked, await self._answer(asked))
+            made = await self._answer(asked)
+            return made if isinstance(made, Streaming) else _fresh(asked, made)
         except LBError as error:
             return problem(error)
 
-    async def _answer(self, asked: Asked) -> Answer:
+    async def _answer(self, asked: Asked) -> Answer | Streaming:
         here, values = _routes(asked.path)
         method = "GET" if asked.method == "HEAD" else asked.method
         allowed = ", ".join(sorted({"OPTIONS", *_methods(here)}))
@@ -68,7 +75,9 @@ class API:
             raise Problem(401, errno.EPERM, "user not authenticated: show a certificate")
         if not accepts(asked.header("accept"), route.produces):
             raise Problem(406, errno.EINVAL, f"answers are {route.produces}")
-        return await route.answer(self, asked, values)
+        made = await route.answer(self, asked, values)
+        # Its head is all that HEAD asks for.
+        return Answer(200, content_type=EVENTS) if isinstance(made, Streaming) and asked.method == "HEAD" else made
 
     def body_bound(self, method: str, path: str) -> int:
         """Bytes of a body that a request may have, 0 when none is taken."""
