@@ -20,7 +20,9 @@ from lb.logger.confirmations import Confirmations
 from lb.logger.limits import AnswerLimits
 from lb.model.errors import Code, LBError
 from lb.security.identity import Identity
+from lb.service.exchange import NotTakenError
 from lb.spool.errors import (
+    FULL,
     BadDestinationError,
     JournalUnusableError,
     RecordTooLargeError,
@@ -133,16 +135,34 @@ class Intake:
     def _not_stored(
         self, failure: Failure, records: list[tuple[str, bytes]]
     ) -> list[int | tuple[Queue, int]] | Deferred[list[int | tuple[Queue, int]]]:
-        if not failure.check(OSError, SpoolError) or failure.check(SpoolClosedError):
+        if failure.check(SpoolClosedError):
+            raise NotTakenError("the logger is stopping")
+        if not failure.check(OSError, SpoolError):
             failure.raiseException()  # no answer: the producer keeps its events and comes again
-        if len(records) > 1 and failure.check(SpoolError):
-            # The spool refuses a chunk for one of its records: find out which.
-            each = gatherResults([self._store([record]) for record in records], consumeErrors=True)
-            return each.addCallback(lambda outcomes: [outcome for [outcome] in outcomes])
         error = failure.value
         assert error is not None
+        apart = _apart(error, records)
+        if len(apart) > 1:
+            return self._store_apart(apart, records)
         _log.warn("{count} events not stored: {reason}", count=len(records), reason=str(error))
         return [_refused(error)] * len(records)
+
+    def _store_apart(
+        self, groups: list[list[int]], records: list[tuple[str, bytes]]
+    ) -> Deferred[list[int | tuple[Queue, int]]]:
+        """Store groups of records, given by their places, each for itself."""
+        stored = gatherResults(
+            [self._store([records[place] for place in group]) for group in groups], consumeErrors=True
+        )
+
+        def in_order(results: list[list[int | tuple[Queue, int]]]) -> list[int | tuple[Queue, int]]:
+            outcomes: list[int | tuple[Queue, int]] = [0] * len(records)
+            for group, result in zip(groups, results, strict=True):
+                for place, outcome in zip(group, result, strict=True):
+                    outcomes[place] = outcome
+            return outcomes
+
+        return stored.addCallback(in_order)
 
     # Commands
 
@@ -183,6 +203,17 @@ class Intake:
         late = self._clock.callLater(timeout, give_up)
         DeferredList(waits, consumeErrors=True).addCallback(finish)
         return done
+
+
+def _apart(error: BaseException, records: list[tuple[str, bytes]]) -> list[list[int]]:
+    """The places of records that may fare differently than their chunk, in groups."""
+    if isinstance(error, SpoolError):  # for one of the records
+        return [[place] for place in range(len(records))]
+    groups: dict[str, list[int]] = {}
+    if isinstance(error, OSError) and error.errno not in FULL:  # with the files of one of the destinations
+        for place, (destination, _) in enumerate(records):
+            groups.setdefault(destination, []).append(place)
+    return list(groups.values())
 
 
 def _refused(error: BaseException) -> int:

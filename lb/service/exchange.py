@@ -26,6 +26,10 @@ from lb.service.bounds import Budget, Limits
 _SWEEP = 1.0
 
 
+class NotTakenError(Exception):
+    """What `Exchange.handle` fails with when the port takes nothing (any more): no answer, and nothing amiss."""
+
+
 class Reader(Interface):
     """A sans-IO reader of messages."""
 
@@ -165,7 +169,12 @@ class Exchange(Protocol):
 
     def _failed(self, failure: Failure) -> None:
         """The port could not take the messages: the peer keeps them and comes again."""
-        self.log.failure("messages of {peer} not answered", failure=failure, peer=self._name())
+        if failure.check(NotTakenError):
+            self.log.info(
+                "messages of {peer} not answered: {reason}", peer=self._name(), reason=failure.getErrorMessage()
+            )
+        else:
+            self.log.failure("messages of {peer} not answered", failure=failure, peer=self._name())
         self._closing = True
         self.transport.abortConnection()
 

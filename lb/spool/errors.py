@@ -3,6 +3,12 @@
 Each text names the thing, the bound or the place, and what to do about it.
 """
 
+import errno
+from typing import Final
+
+#: What the system says when a disk or an account has no room left.
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 
 class SpoolError(Exception):
     """Root of the family."""

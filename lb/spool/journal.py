@@ -5,25 +5,21 @@ write that turn up after a crash can never pass for later records.
 """
 
 import contextlib
-import errno
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from lb.spool import quarantine
 from lb.spool.cursor import START, Cursor, Position, encode_slot, slot_offset
-from lb.spool.errors import DamagedFileError
+from lb.spool.errors import FULL, DamagedFileError
 from lb.spool.filesystem import make_directory, write_all
 from lb.spool.limits import Limits
 from lb.spool.naming import CURSOR_NAME, QUARANTINE_NAME, segment_first, segment_name
 from lb.spool.openfiles import OpenFiles
 from lb.spool.reader import WINDOW, next_record, read_run
 from lb.spool.segment import HEADER_ROOM, Record, decode_header, encode_header, record_seed
-
-#: What a disk or an account without room says.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Segment:
@@ -253,7 +249,7 @@ class Journal:
         try:
             self._write_cursor(acknowledged, position)
         except OSError as error:
-            if error.errno not in _FULL or not self._shorten(acknowledged, least=0):
+            if error.errno not in FULL or not self._shorten(acknowledged, least=0):
                 raise
             self._write_cursor(acknowledged, position)
         else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.security.identity import ANONYMOUS
-from lb.spool.errors import SpoolClosedError
 from lb.spool.limits import Limits as SpoolLimits
+from lb.spool.naming import directory_name
 from lb.spool.spool import Spool
 from lb.wire import dglog, il
 from tests.logger.fixture import BAD, GOOD, RECEIPT, Logger, answers, flush, line
@@ -80,7 +81,17 @@ class Receiver(SynchronousTestCase):
         port.dataReceived(dglog.message(line(1)))
         self.assertEqual(transport.value(), b"")
         self.assertTrue(transport.aborted)
-        self.assertEqual(len(self.flushLoggedErrors(SpoolClosedError)), 1)
+
+    def test_files_of_one_destination(self) -> None:
+        """A destination whose files cannot be written costs the others of a chunk nothing (P5)."""
+        (Path(self.logger.spool.directory) / "journals" / directory_name(BAD)).touch()
+        chunk = line(1), line(2, BAD), line(3), line(4, BAD), line(5)
+        for _ in range(2):
+            self.assertEqual(answers(self.logger.log(*chunk)), [0, errno.ENOTDIR, 0, errno.ENOTDIR, 0])
+        good, bad = (self.logger.spool.queue(name) for name in (GOOD, BAD))
+        self.assertEqual((bad.pending, good.pending >= 6), (0, True))
+        self.logger.close()
+        self.flushLoggedErrors(NotADirectoryError)
 
     def test_too_many_destinations(self) -> None:
         """An event that the spool cannot place costs no other event of its chunk its place (P5)."""
