@@ -16,6 +16,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import inlineCallbacks
 from twisted.python import usage
 
+from lb.broker.options import BrokerOptions
 from lb.rpc.plain import OFFSET as PB_OFFSET
 from lb.rpc.port import PBFactory
 from lb.security.policy import Action, Policy, PolicyError, load
@@ -44,7 +45,6 @@ from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.metrics import figures, registry
 from lb.service.monitoring import Monitoring, WatchLimits, check_certificate
-from lb.service.options import DaemonOptions
 from lb.service.watch import Watch
 from lb.service.worker import Worker
 from lb.state.generic.fold import Families
@@ -68,19 +68,19 @@ _SWITCH_INTERVAL: Final = 0.0005
 _GARBAGE: Final = 10_000
 
 
-class Options(DaemonOptions):
+class Options(BrokerOptions):
     """Options of `twistd lb`."""
 
     synopsis = "[options]"
     longdesc = "The L&B bookkeeping server: collects events, keeps job states, answers queries."
     optParameters: ClassVar[list[list[Any]]] = [
-        *DaemonOptions.optParameters,
+        *BrokerOptions.optParameters,
         ["database", None, None, "sqlite:///PATH (default: lb.sqlite in the state directory)"],
         ["policy", None, None, "policy file (default: who is authenticated may register and log)"],
         ["families", None, None, "directory of descriptions of job families (default: only those that come with lb)"],
     ]
     optFlags: ClassVar[list[list[Any]]] = [["grey-jobs", None, "accept events of jobs that are not registered yet"]]
-    option_defaults: ClassVar[Mapping[str, str]] = {**DaemonOptions.option_defaults, "port": "9000"}
+    option_defaults: ClassVar[Mapping[str, str]] = {**BrokerOptions.option_defaults, "port": "9000"}
     bounds: ClassVar[tuple[type, ...]] = (
         QueryLimits,
         ServerLimits,
