@@ -121,7 +121,7 @@ class Publisher:
         while self._queue and len(sent) < limits.window:
             entry = self._queue[0]
             size = entry.message.size
-            if sent and (self._sent_octets + size > limits.window_octets or entry.suspect):
+            if sent and (self._sent_octets + size > limits.window_octets or self._tries_suspect):
                 break
             self._queue.popleft()
             if self._spared(entry):
@@ -132,9 +132,12 @@ class Publisher:
             sent[entry.tag] = entry
             self._sent_octets += size
             batch.append((entry.tag, entry.message))
-            if entry.suspect:
-                break  # it goes alone, so that its neighbours are not blamed for it
         return batch
+
+    @property
+    def _tries_suspect(self) -> bool:
+        """Whether a suspect is on its way: it goes alone, so that nobody else is blamed for it."""
+        return next(iter(self._sent.values())).suspect
 
     def _spared(self, entry: _Entry) -> bool:
         """Whether there is no use in sending the message: it has expired, or its destination refuses everything."""

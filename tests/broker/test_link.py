@@ -45,6 +45,10 @@ class LinkTests(SynchronousTestCase):
     def test_lost(self) -> None:
         """After a good session the next is opened after the shortest pause, at the next URL; trouble is told."""
         self.link.startService()
+        for _ in range(4):
+            self.opener.fail()
+            self.clock.advance(5)
+        del self.opener.asked[:-1]
         session = self.opener.succeed()
         self.assertIs(self.link.session, session)
         self.assertIsNone(self.link.trouble)
@@ -144,9 +148,11 @@ class SubscriberTests(SynchronousTestCase):
         """A session that ends takes the pause with it: the next one is asked at once, and only once."""
         agreed = self.session.subscriptions[0][2]
         self.session.end(LostError("gone"))
-        agreed.errback(LostError("gone"))
         self.clock.advance(1)
         session = self.opener.succeed()
+        agreed.errback(LostError("gone"))
+        self.assertIsNone(self.subscriber.trouble)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
         session.subscriptions[0][2].errback(RefusedError("no"))
         session.end(LostError("gone"))
         self.clock.advance(RETRY)

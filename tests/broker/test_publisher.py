@@ -126,7 +126,9 @@ class PublisherTests(SynchronousTestCase):
         late = house.publish(b"late")
         self.assertEqual(session.bodies, [b"2"])
         session.confirm(1)
+        self.assertEqual(session.bodies, [b"3"])
         session.confirm(1)
+        self.assertEqual(session.bodies, [b"late"])
         session.confirm(1)
         for each in (done[0], done[2], done[3], late):
             self.successResultOf(each)
