@@ -176,10 +176,11 @@ class Tunnel(Generic[R]):
         window = self._limits.window_messages if not self._failures else 1
         while not self._at_rest and self._out < window:
             if not self._held:
-                room = self._limits.window_bytes - self._out_bytes
-                if not self._reading and self._queue.readable and room > 0:
+                # Not for every message that is confirmed: a look at the disk costs more than all the rest.
+                roomy = self._out <= window * 3 // 4 and self._out_bytes <= self._limits.window_bytes * 3 // 4
+                if not self._reading and self._queue.readable and roomy:
                     self._reading = True
-                    fetched = self._queue.read(window - self._out, room)
+                    fetched = self._queue.read(window - self._out, self._limits.window_bytes - self._out_bytes)
                     fetched.addCallbacks(self._fetched, self._unread)
                     continue  # it may have come at once
                 return

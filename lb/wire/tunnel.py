@@ -16,8 +16,8 @@ import msgspec
 from lb.bound import KIBIBYTE
 from lb.model.catalogue import LEVEL_NAMES, LEVEL_SYSTEM, Priority
 from lb.model.errors import Code, ParseError, invalid
-from lb.wire.ulmfields import broken, decode, encode, split, without
-from lb.wire.ulmvalues import escape, read_date, read_integer, write_date
+from lb.wire.ulmfields import QUOTED, broken, decode, encode, split, without
+from lb.wire.ulmvalues import escape, read_date, read_integer, unescape, write_date
 
 #: What tells a message from an event; no value holds it, for quotes within values are escaped.
 MESSAGE_MARK: Final = b'DG.TYPE="message"'
@@ -207,7 +207,7 @@ def _cut(line: bytes) -> tuple[str, bytes]:
         raise broken()
     start = line.find(_BODY)
     if start < 0:
-        _read_head(decode(line).rstrip("\n"))  # whatever else may be wrong is said first
+        _read_fields(decode(line).rstrip("\n"))  # whatever else may be wrong is said first
         raise _incomplete(f"{_PREFIX}BODY")
     end = len(line.rstrip(b" \n\r")) - 1
     if end < start + len(_BODY) or line[end : end + 1] != b'"':
@@ -219,7 +219,42 @@ def _incomplete(key: str) -> ParseError:
     return ParseError(Code.MESSAGE_INCOMPLETE, f"Message incomplete, missing or empty field {key}.")
 
 
+#: Fields of a line as `write` and `receive` make it: key, value, whether it may be missing.
+_FORM: Final = (
+    (_USER, rf'"({QUOTED})"', True),
+    (_DATE, r"(\d{14}\.\d{6})", False),
+    (_HOST, rf'"({QUOTED})"', False),
+    ("PROG", "(edg-wms)", False),
+    ("LVL", r"(\w+)", False),
+    (_FLAGS, r"(\d{1,9})", False),
+    (_TYPE, '"(message)"', False),
+    (_DESTINATION, rf'"({QUOTED})"', False),
+    (f"{_PREFIX}ID", rf'"({QUOTED})"', False),
+    *(
+        (f"{_PREFIX}{name}", rf'"({QUOTED})"', True)
+        for name in (
+            "CONTENT_TYPE", "PERSISTENT", "PRIORITY", "EXPIRES", "CORRELATION_ID", "REPLY_TO", "HEADERS", "ENCODING"
+        )
+    ),
+)  # fmt: skip
+_KEYS: Final = tuple(key for key, _, _ in _FORM)
+#: A third of the time of the general reader, which has the same result.
+_match = re.compile(
+    r"(?:DG\.LLLID=-?\d+ )?"
+    + "".join(rf"(?:{re.escape(key)}={value}(?: |\Z)){'?' if optional else ''}" for key, value, optional in _FORM)
+    + r"\Z",
+    re.DOTALL | re.ASCII,
+).match
+
+
 def _read_head(text: str) -> dict[str, str]:
+    found = _match(text)
+    if found is not None and "\n" not in text:
+        return {key: unescape(value) for key, value in zip(_KEYS, found.groups(), strict=True) if value is not None}
+    return _read_fields(text)
+
+
+def _read_fields(text: str) -> dict[str, str]:
     texts: dict[str, str] = {}
     if "\n" in text:  # spools and receivers of the C implementation split lines there
         raise broken()
