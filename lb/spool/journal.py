@@ -215,26 +215,8 @@ class Journal:
 
     def quarantine(self, number: int, payload: bytes, reason: str) -> None:
         """Append an entry to the destination's quarantine file and return when it is on stable storage."""
-        filesystem = self._filesystem
-        time = self._now()
         folder = os.path.join(self.directory, QUARANTINE_NAME)
-        path = os.path.join(folder, quarantine.file_name(time))
-        entry = quarantine.encode_entry(number, payload, reason, time)
-        try:
-            size = filesystem.size(path)
-            fd = filesystem.open(path)
-        except FileNotFoundError:
-            make_directory(filesystem, folder)
-            size = 0
-            fd = filesystem.open(path, create=True)
-        try:
-            if size and filesystem.read(fd, 1, size - 1) != b"\n":
-                entry = b"\n" + entry  # the last entry was torn: keep it apart
-            write_all(filesystem, fd, entry, size)
-        finally:
-            filesystem.close(fd)
-        if not size:
-            filesystem.fsync_directory(folder)
+        quarantine.append(self._filesystem, folder, number, payload, reason, self._now())
 
     # Shortening
 

@@ -5,11 +5,14 @@ line; both are escaped (`\\\\`, `\\n`, `\\r`, `\\xHH` for other control characte
 stand as they are. Nothing here is ever deleted by the program.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 from zlib import crc32
+
+from lb.spool.filesystem import FileSystem, make_directory, write_all
 
 VERSION = 1
 
@@ -43,6 +46,30 @@ def encode_entry(number: int, payload: bytes, reason: str, time: int) -> bytes:
     )
     text = _escape(reason.encode("utf-8", "surrogateescape"))
     return comment.encode("ascii") + text + b"\n" + _escape(payload) + b"\n"
+
+
+def append(filesystem: FileSystem, folder: str, number: int, payload: bytes, reason: str, time: int) -> None:
+    """Put an entry into the file of its day in a directory, made when missing; returns when it is on stable storage.
+
+    Raises OSError; then nothing is known of the entry.
+    """
+    path = os.path.join(folder, file_name(time))
+    entry = encode_entry(number, payload, reason, time)
+    try:
+        size = filesystem.size(path)
+        fd = filesystem.open(path)
+    except FileNotFoundError:
+        make_directory(filesystem, folder)
+        size = 0
+        fd = filesystem.open(path, create=True)
+    try:
+        if size and filesystem.read(fd, 1, size - 1) != b"\n":
+            entry = b"\n" + entry  # the last entry was torn: keep it apart
+        write_all(filesystem, fd, entry, size)
+    finally:
+        filesystem.close(fd)
+    if not size:
+        filesystem.fsync_directory(folder)
 
 
 def decode_entries(data: bytes) -> Iterator[Entry]:
