@@ -17,6 +17,7 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.python import usage
 
 from lb.broker.options import BrokerOptions
+from lb.model.errors import LBError
 from lb.rpc.plain import OFFSET as PB_OFFSET
 from lb.rpc.port import PBFactory
 from lb.security.policy import Action, Policy, PolicyError, load
@@ -32,8 +33,10 @@ from lb.server.lookup import Limits as AnswerLimits
 from lb.server.maintenance import Maintenance
 from lb.server.metrics import ServerMetrics
 from lb.server.notify import requestport
+from lb.server.notify.keeper import Site
 from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
 from lb.server.notify.service import Notifications
+from lb.server.notify.siteoption import read_sites
 from lb.server.notify.socketline import receivers
 from lb.server.query import Questions
 from lb.server.queryport import Answering, QueryFactory, QueryPort
@@ -45,6 +48,7 @@ from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.metrics import figures, registry
 from lb.service.monitoring import Monitoring, WatchLimits, check_certificate
+from lb.service.options import Repeated
 from lb.service.watch import Watch
 from lb.service.worker import Worker
 from lb.state.generic.fold import Families
@@ -90,6 +94,14 @@ class Options(BrokerOptions):
         WatchLimits,
     )
 
+    repeated: ClassVar[Mapping[str, Repeated]] = {
+        **BrokerOptions.repeated,
+        "site-notification": Repeated(
+            "NAME=HOST:PORT[?query=CONDITIONS][?flags=F+F]: a registration for notifications kept by the server",
+            "=",
+        ),
+    }
+
     @property
     def database(self) -> Path:
         """The file of the SQLite database."""
@@ -107,6 +119,13 @@ class Options(BrokerOptions):
             return load(Path(self["policy"])) if self["policy"] else Policy.open()
         except PolicyError as error:
             raise usage.UsageError(str(error)) from None
+
+    def read_sites(self, now: int) -> list[Site]:
+        """The registrations for notifications that the site wants to have; `now`: seconds since the epoch."""
+        try:
+            return read_sites(self["site-notification"], now)
+        except LBError as error:
+            raise usage.UsageError(f"--site-notification {error.description}") from None
 
     def read_families(self) -> Families:
         """The job families that are known, those that come with lb among them."""
@@ -175,6 +194,9 @@ def compose(options: Options, reactor: Any) -> MultiService:
         salt=store.salt,
         limits=options.limits(NotifyLimits),
         delivery=delivery,
+        sites=options.read_sites(int(reactor.seconds())),
+        owner=options.own_name,
+        port=options["port"],
     )
     changes = Changes(reader, Assembly(reader, lambda: policy, store.salt))
     feed = Feed(reading, changes, lambda: writer.last_change, reactor, reactor.callFromThread)

@@ -13,6 +13,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lb.model.jobid import DEFAULT_PORT
 from lb.model.query import Query
 from lb.model.registration import Registration
 from lb.model.status import JobStatus
@@ -20,6 +21,7 @@ from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.notify.address import SOCKET
 from lb.server.notify.announcement import Announcement
+from lb.server.notify.keeper import Keeper, Site
 from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
 from lb.server.notify.notifier import Deliverer, Kind, Notifier
 from lb.server.notify.queue import OutboxQueue
@@ -56,8 +58,14 @@ class Notifications(Service):
         salt: str,
         limits: NotifyLimits,
         delivery: NotifyDeliveryLimits,
+        sites: Sequence[Site] = (),
+        owner: str = "",
+        port: int = DEFAULT_PORT,
     ) -> None:
-        """`receiver(destination, owner)` says how a listening socket is reached; `host` is this server's name."""
+        """`receiver(destination, owner)` says how a listening socket is reached; `host` is this server's name.
+
+        `sites`: registrations to be kept, in the name of `owner`; `port`: of this server, for their ids.
+        """
         self._reactor = reactor
         self._writing = writing
         self._reader = reader
@@ -81,6 +89,10 @@ class Notifications(Service):
         )
         requests = Requests(self._registry, policy, reactor.seconds, limits)
         self.subscriptions = Subscriptions(writing, self._registry, requests, self._notifier, kinds, find, policy)
+        self._keeper = Keeper(self._registry, sites, owner, f"{host}:{port}", reactor.seconds, limits.validity)
+        self._keeping = LoopingCall(self._keep)
+        self._keeping.clock = reactor
+        self._keep_every = max(1.0, limits.validity / 4)
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = reactor
 
@@ -110,17 +122,29 @@ class Notifications(Service):
         super().startService()  # type: ignore[no-untyped-call]
         self._notifier.startService()
         self._sweeping.start(_SWEEP_ON, now=False)
+        self._keeping.start(self._keep_every)
 
     def stopService(self) -> Deferred[Any]:
         """Stop sending; what is not received stays in the store."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._sweeping.stop()
+        self._keeping.stop()
         return self._notifier.stopService().addBoth(self._close)
 
     def _close(self, result: object) -> object:
         self._reading.stop()
         self._reader.close()
         return result
+
+    def _keep(self) -> Deferred[None]:
+        return self._writing.call(self._keeper).addCallbacks(self._kept, self._not_kept)
+
+    def _kept(self, changed: list[Registration]) -> None:
+        for registration in changed:
+            self._notifier.update(registration)
+
+    def _not_kept(self, failure: Failure) -> None:
+        self.log.error("registrations of the site cannot be kept: {error}", error=failure.getErrorMessage())
 
     def _sweep(self) -> Deferred[None]:
         return self._writing.call(self._registry.sweep).addCallbacks(self._swept, self._not_swept)
