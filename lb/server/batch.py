@@ -15,6 +15,7 @@ from lb.server.duplicate import digest
 from lb.server.jobcache import JobCache
 from lb.server.notify.announcement import Announcement, Before
 from lb.server.renewal import renewed
+from lb.server.statistics import Counts
 from lb.state import fold
 from lb.state.generic.fold import Families
 from lb.state.rebuild import is_current
@@ -40,15 +41,19 @@ class Batch:
         arrived: int,
         families: Families | None = None,
         announcement: Announcement | None = None,
+        *,
+        statistics: bool = False,
     ) -> None:
         """`arrived`: microseconds since the epoch; `families`: those that sites describe, None: the shipped ones.
 
-        `announcement`: what finds out whom the steps concern, None when nobody is to be told.
+        `announcement`: what finds out whom the steps concern, None when nobody is to be told. `statistics`: whether
+        rates and durations are counted.
         """
         self.known: dict[str, StoredJob] = {}
         self.changed: dict[str, StoredJob] = {}
         self.events: list[NewEvent] = []
         self.connections: list[ConnectionChange] = []
+        self.counts = Counts() if statistics else None
         self.repeated = 0  #: events that had come before
         self.arrived = arrived
         self.families = families
@@ -114,6 +119,11 @@ class Batch:
     def outgoing(self) -> Outgoing:
         """The notices that will be written."""
         return NOTHING_OUTGOING if self._announcement is None else self._announcement.outgoing
+
+    def entered(self, job: StoredJob, before: int) -> None:
+        """Count a step of a job that was in state `before`."""
+        if self.counts is not None:
+            self.counts.entered(job.state.status, before)
 
     def stored(self) -> None:
         """The transaction is done."""

@@ -21,6 +21,7 @@ from lb.model.jobid import JobId, parse_cached
 from lb.model.status import PARENT_TYPES
 from lb.model.subject import comparable, normalise
 from lb.security.acl import Permission
+from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server import rules
 from lb.server.batch import Batch
@@ -68,13 +69,16 @@ class Ingest:
         families: Families | None = None,
         announce: Callable[[], Announcement] | None = None,
         tally: Tally | None = None,
+        reuse_purged: bool = False,
+        statistics: bool = True,
         stored: Callable[[], None] = lambda: None,
     ) -> None:
         """`now`: seconds since the epoch; `policy` is asked for once a batch.
 
         `host` and `user` sign the events that the server itself logs; `families` are the job families that the site
-        describes, None stands for the shipped ones. `announce` begins what a batch has to tell;
-        `stored` is called when one is done.
+        describes, None stands for the shipped ones. `announce` begins what a batch has to tell. `reuse_purged`: ids of
+        purged jobs may be given again to who asks for a new one; `statistics`: rates and durations are counted.
+        `stored` is called when a batch is.
         """
         self._writer = writer
         self._policy = policy
@@ -86,6 +90,8 @@ class Ingest:
         self._user = user
         self._families = families
         self._announce = announce
+        self._reuse_purged = reuse_purged
+        self._statistics = statistics
         self._stored = stored
         self._tally = tally if tally is not None else Tally()
         self._last_internal = 0
@@ -123,12 +129,23 @@ class Ingest:
     def transaction(self) -> Iterator[Batch]:
         """What is put into the batch is written in the end, all of it or, with `StoreError`, nothing."""
         announcement = None if self._announce is None else self._announce()
-        batch = Batch(self._writer, self._cache, int(self._now() * 1_000_000), self._families, announcement)
+        batch = Batch(
+            self._writer,
+            self._cache,
+            int(self._now() * 1_000_000),
+            self._families,
+            announcement,
+            statistics=self._statistics,
+        )
         try:
             yield batch
             began = perf_counter()
             self._writer.write(
-                batch.changed.values(), batch.events, outgoing=batch.outgoing, connections=batch.connections
+                batch.changed.values(),
+                batch.events,
+                outgoing=batch.outgoing,
+                connections=batch.connections,
+                counts=batch.counts.all() if batch.counts is not None else (),
             )
             self._tally.committed(len(batch.events), batch.repeated, perf_counter() - began)
         except BaseException:
@@ -140,6 +157,10 @@ class Ingest:
     def parents(self, batch: Batch) -> Parents:
         """Who keeps the parents of a batch in step with their subjobs."""
         return Parents(batch, self._writer.children, self._internal_time, host=self._host, user=self._user)
+
+    def connections(self, batch: Batch) -> Connections:
+        """Who keeps what the jobs of a batch are connected to."""
+        return Connections(batch, self._internal_time, user=self._user)
 
     def _store_singly(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
         """One of `entries` meets a mistake of ours: find it, refuse it, store the others."""
@@ -161,7 +182,7 @@ class Ingest:
     def _apply(self, entries: list[_Entry], batch: Batch, replies: list[il.Reply]) -> None:
         policy = self._policy()
         parents = self.parents(batch)
-        connections = Connections(batch, self._internal_time, user=self._user)
+        connections = self.connections(batch)
         batch.load(entry.event.jobid.unique for entry in entries)
         batch.load(_relatives(entries, batch.known.values()))
         checked = [
@@ -197,15 +218,9 @@ class Ingest:
     ) -> None:
         """Check one event and put what it changes into the batch; raises `LBError` before anything has changed."""
         event, peer = entry.event, entry.submission.peer
-        rules.check_peer(event, peer, policy)
         known = batch.known.get(event.jobid.unique)
-        if known is None:
-            rules.check_new(event, peer, policy, grey_jobs=self._grey_jobs)
-            job = self._new_job(event)
-        else:
-            job = known
-            rules.check_known(event, peer, policy, job, grey_jobs=self._grey_jobs)
-        rules.check_author(event, job, peer, policy)
+        job = known if known is not None else self._new_job(event)
+        self._check(event, peer, job, policy, new=known is None)
         if duplicate or batch.has(job, entry.digest):
             batch.repeated += 1
             return
@@ -230,12 +245,24 @@ class Ingest:
         job.acl = acl
         parents.follow(job, event)
         connections.follow(job, before, event)
+        batch.entered(job, before)
         if appears and job.state.status.jobtype in PARENT_TYPES:
             parents.adopt(job, event)
         if subjobs:
             self._embryos(event, subjobs, job, batch, parents)
         if event.type is not rules.CHANGE_ACL:
             batch.announce(job, watched)
+
+    def _check(self, event: Event, peer: Identity, job: StoredJob, policy: Policy, *, new: bool) -> None:
+        """Refuse what may not be stored; `new`: the job is made for this event."""
+        rules.check_peer(event, peer, policy)
+        if new:
+            rules.check_new(event, peer, policy, grey_jobs=self._grey_jobs)
+            if event.priority & Priority.EXCL and not self._reuse_purged:
+                rules.check_unused(event, self._writer.purge.purged((event.jobid.unique,)))
+        else:
+            rules.check_known(event, peer, policy, job, grey_jobs=self._grey_jobs)
+        rules.check_author(event, job, peer, policy)
 
     def _new_job(self, event: Event) -> StoredJob:
         grey = event.type is not rules.REGISTRATION

@@ -6,6 +6,7 @@ Pure decisions over values. A refusal is an `LBError` whose text goes to the sen
 from __future__ import annotations
 
 import errno
+from collections.abc import Collection
 from typing import Final
 
 from lb.model.catalogue import BY_NAME, EventType, Priority, Source
@@ -74,6 +75,12 @@ def check_known(event: Event, peer: Identity, policy: Policy, job: StoredJob, *,
         raise forbidden("Job already registered with different owner. Rejecting event.")
     if event.priority & Priority.EXCL:
         raise exists("Job with given jobid already exists. Rejecting event.")
+
+
+def check_unused(event: Event, purged: Collection[str]) -> None:
+    """A registration that asks for a new id does not get that of a purged job."""
+    if event.type is REGISTRATION and event.jobid.unique in purged:
+        raise exists("Zombie job with given jobid already exists. Rejecting event.")
 
 
 def check_author(event: Event, job: StoredJob, peer: Identity, policy: Policy) -> None:

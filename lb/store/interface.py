@@ -14,6 +14,7 @@ from lb.model.indexing import Index
 from lb.model.jobid import JobId
 from lb.model.status import JobStatus
 from lb.state.job import Job, Texts
+from lb.store.statistics import Count, StatisticsReader, StatisticsWriter
 
 if TYPE_CHECKING:
     from lb.store.selection import Finder
@@ -183,6 +184,14 @@ class Writer(Protocol):
         """What is indexed of jobs, written by the same thread."""
 
     @property
+    def purge(self) -> PurgeWriter:
+        """What removes jobs, in the same thread."""
+
+    @property
+    def statistics(self) -> StatisticsWriter:
+        """What keeps counts, in the same thread."""
+
+    @property
     def last_change(self) -> int:
         """The number of the last change of a job that is stored; may be asked for from any thread."""
 
@@ -210,8 +219,9 @@ class Writer(Protocol):
         events: Sequence[NewEvent],
         outgoing: Outgoing = NOTHING_OUTGOING,
         connections: Sequence[ConnectionChange] = (),
+        counts: Sequence[Count] = (),
     ) -> None:
-        """Store new and changed jobs, new events, notices and changed connections in one durable transaction.
+        """Store new and changed jobs, new events, notices, changed connections and counts in one durable transaction.
 
         Raises `StoreError`; nothing is stored then.
         """
@@ -231,6 +241,25 @@ class IndexWriter(Protocol):
 
     def fill(self, most: int) -> bool:
         """Fill new columns from the next jobs, or delete rows of dropped ones, so many; whether there is more to do."""
+
+
+class PurgeWriter(Protocol):
+    """The writing side of purged jobs; each call is a transaction of its own."""
+
+    def purged(self, uniques: Collection[str]) -> set[str]:
+        """Those of these jobs that were purged and have not come again."""
+
+    def unchanged(self, seen: Sequence[tuple[int, int]]) -> set[int]:
+        """Keys of those jobs whose last event has the number it had: (key, number of the last event or 0) pairs."""
+
+    def remove(self, keys: Sequence[int], at: int, outgoing: Outgoing = NOTHING_OUTGOING) -> None:
+        """Delete jobs, remember their ids, and add notices; their events are left to `clear`.
+
+        `at`: microseconds since the epoch.
+        """
+
+    def clear(self, most: int) -> bool:
+        """Delete at most so many events of removed jobs; whether there may be more."""
 
 
 class OutboxWriter(Protocol):
@@ -294,6 +323,10 @@ class Reader(Protocol):
     @property
     def finder(self) -> Finder:
         """What finds jobs by their values."""
+
+    @property
+    def statistics(self) -> StatisticsReader:
+        """What reads counts."""
 
     def job(self, unique: str, *, texts: bool = False) -> JobEntry | None:
         """One job; `texts`: with JDL and the like in its status."""

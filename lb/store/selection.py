@@ -41,6 +41,14 @@ class Place(NamedTuple):
     unique: str
 
 
+class Arrived(NamedTuple):
+    """An event as it came, of whatever job."""
+
+    arrived: int  #: microseconds since the epoch
+    number: int
+    line: bytes
+
+
 class Finder(Protocol):
     """The part of a reading side that finds jobs by selections."""
 
@@ -53,5 +61,14 @@ class Finder(Protocol):
     def places(self, selection: Selection, after: str, most: int) -> list[Place]:
         """The next jobs of a selection behind a unique part, at most so many, in the order of their unique parts."""
 
-    def event_pages(self, key: int, most: int) -> Iterator[list[StoredEvent]]:
-        """The events of a job in the order of arrival, so many at once."""
+    def last_event(self, key: int) -> tuple[int, int]:
+        """Number and time of arrival (microseconds) of the last event of a job; zeros without any."""
+
+    def arrived(self, since: int, until: int, after: Arrived | None, most: int) -> list[Arrived]:
+        """Events that arrived after one time and not after another (microseconds), in that order, at most so many.
+
+        `after`: the last one of those before.
+        """
+
+    def event_pages(self, key: int, most: int, after: int = 0, until: int | None = None) -> Iterator[list[StoredEvent]]:
+        """The events of a job in the order of arrival, so many at once; numbers behind `after` to `until`."""

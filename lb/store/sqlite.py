@@ -40,9 +40,11 @@ from lb.store.sqlite_finder import SQLiteFinder
 from lb.store.sqlite_index import IndexTable
 from lb.store.sqlite_outbox import SQLiteOutboxReader, SQLiteOutboxWriter, write_outgoing
 from lb.store.sqlite_purge import PurgeTable, purged_among
+from lb.store.sqlite_statistics import SQLiteStatisticsReader, StatisticsTable
+from lb.store.statistics import Count
 
 #: Newest schema this code knows; `schema/N.sql` leads from N-1 to N.
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 #: Pages of WAL after which the writer moves them into the database file: 16 MB of 4 kB pages.
 _CHECKPOINT_PAGES: Final = 4000
 _DIGEST: Final = 16
@@ -134,6 +136,7 @@ class SQLiteWriter:
         self.outbox = SQLiteOutboxWriter(connection)
         self.index = IndexTable(connection)
         self.purge = PurgeTable(connection, self.index)
+        self.statistics = StatisticsTable(connection)
         self._connections = ConnectionTable(connection)
         self._last_key = self.purge.last_key
         self.last_change = self._begin_changes()
@@ -200,6 +203,7 @@ class SQLiteWriter:
         events: Sequence[NewEvent],
         outgoing: Outgoing = NOTHING_OUTGOING,
         connections: Sequence[ConnectionChange] = (),
+        counts: Sequence[Count] = (),
     ) -> None:
         change = count(self.last_change + 1)
         with transaction(self._connection):
@@ -211,6 +215,7 @@ class SQLiteWriter:
             self.purge.revive([job.jobid.unique for job in jobs if job.fresh])
             write_outgoing(self._connection, outgoing)
             self._connections.write(connections)
+            self.statistics.add(counts)
         self.last_change += len(jobs)
         for job in jobs:
             job.fresh = False
@@ -332,6 +337,7 @@ class SQLiteReader:
         self._connection = connection
         self._renewal = renewal
         self.finder = SQLiteFinder(connection)
+        self.statistics = SQLiteStatisticsReader(connection)
 
     def job(self, unique: str, *, texts: bool = False) -> JobEntry | None:
         return next(self._select("j.unique_part = ?", (to_sql(unique),), texts), None)

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from lb.model.indexing import OWNER, Index, from_title
 from lb.store.columns import from_sql, json_texts, reported, to_sql
 from lb.store.interface import StoredEvent
-from lb.store.selection import JOBID, PARENT, Place, Range, Selection
+from lb.store.selection import JOBID, PARENT, Arrived, Place, Range, Selection
 from lb.store.sqlite_index import indexed_value, read_indices
 
 #: Columns of `jobs` that stand for themselves.
@@ -23,6 +23,8 @@ _OWN: Final = {JOBID: "unique_part", OWNER: "owner_key", PARENT: "parent"}
 
 #: Numbers of events that are looked up at once: 20,000 take some 2 ms.
 _NUMBERS: Final = 20_000
+#: No event has a greater number.
+_LAST: Final = (1 << 63) - 1
 
 
 class _Source(NamedTuple):
@@ -90,20 +92,44 @@ class SQLiteFinder:
             ).fetchall()
         return [Place(key, from_sql(unique)) for key, unique in rows]
 
-    def event_pages(self, key: int, most: int) -> Iterator[list[StoredEvent]]:
+    def last_event(self, key: int) -> tuple[int, int]:
+        """Number and time of arrival (microseconds) of the last event of a job; zeros without any."""
+        with reported():
+            row = self._connection.execute(
+                "SELECT id, arrived FROM events WHERE id = (SELECT max(id) FROM events WHERE job = ?)", (key,)
+            ).fetchone()
+        return row or (0, 0)
+
+    def arrived(self, since: int, until: int, after: Arrived | None, most: int) -> list[Arrived]:
+        """Events that arrived after one time and not after another (microseconds), in that order, at most so many.
+
+        `after`: the last one of those before.
+        """
+        moment, number = (since, _LAST) if after is None else (after.arrived, after.number)
+        with reported():
+            rows = self._connection.execute(
+                "SELECT e.arrived, e.id, e.line FROM events e JOIN jobs j ON j.id = e.job"
+                " WHERE e.arrived >= ?1 AND e.arrived <= ?2 AND (e.arrived > ?1 OR e.id > ?3)"
+                " ORDER BY e.arrived, e.id LIMIT ?4",
+                (moment, until, number, most),
+            ).fetchall()
+        return [Arrived(*row) for row in rows]
+
+    def event_pages(self, key: int, most: int, after: int = 0, until: int | None = None) -> Iterator[list[StoredEvent]]:
         """The events of a job in the order of arrival, so many at once; nothing is held open between the pages."""
-        last = 0
-        while chosen := self._event_numbers(key, last):
+        last = after
+        while chosen := self._event_numbers(key, last, _LAST if until is None else until):
             for start in range(0, len(chosen), most):
                 yield self._events(chosen[start : start + most])
             last = chosen[-1]
             if len(chosen) < _NUMBERS:
                 return
 
-    def _event_numbers(self, key: int, after: int) -> list[int]:
+    def _event_numbers(self, key: int, after: int, until: int) -> list[int]:
         with reported():
             rows = self._connection.execute(
-                "SELECT id FROM events WHERE job = ? AND id > ? ORDER BY id LIMIT ?", (key, after, _NUMBERS)
+                "SELECT id FROM events WHERE job = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?",
+                (key, after, until, _NUMBERS),
             ).fetchall()
         return [number for (number,) in rows]
 
