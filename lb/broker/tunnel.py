@@ -1,4 +1,4 @@
-"""One destination's tunnelled messages on their way from the spool to a broker: in order, with confirmation (P2, P4).
+"""One destination's messages on their way from a durable queue to a broker: in order, with confirmation (P2, P4).
 
 A destination that the broker refuses is tried again with growing pauses, for a time; what expired, or is refused for
 good, goes to quarantine with the reason. Tunnels share nothing but the session, so that none delays another (P5).
@@ -26,7 +26,7 @@ from lb.model.errors import LBError
 from lb.service import deliverable
 from lb.service.deliverable import Listener, Queue
 from lb.wire import il
-from lb.wire.tunnel import Message, read
+from lb.wire.tunnel import read
 
 #: Headers that tell receivers who sent a message, as the logger knows, and from which machine, as the sender says.
 USER_HEADER, HOST_HEADER = "lb-user", "lb-host"
@@ -34,7 +34,7 @@ _MICROSECONDS: Final = 1_000_000
 
 
 class Record(deliverable.Record, Interface):
-    """A message line in a queue."""
+    """A message in a queue."""
 
     @property
     def time(self) -> int:
@@ -77,8 +77,9 @@ class Counts:
     refused: int = 0
 
 
-def outgoing(message: Message, destination: Destination) -> Outgoing:
-    """The message as brokers get it, with the name of its sender among the headers."""
+def tunnelled(line: bytes, destination: Destination) -> Outgoing:
+    """A message line as brokers get it, with the name of its sender among the headers; raises LBError."""
+    message = read(line)
     return Outgoing(
         destination,
         message.body,
@@ -99,23 +100,29 @@ def _text(name: str) -> str:
 
 
 class Tunnel(Generic[R]):
-    """Publishes a queue's records for a destination. `delay(n)`: seconds to wait after n + 1 refusals in a row."""
+    """Publishes a queue's records, which are all for one destination."""
 
     _log = Logger()
 
     def __init__(
         self,
         queue: Queue[R],
-        destination: Destination,
+        compose: Callable[[R], Outgoing],
         publisher: Publisher,
         clock: IReactorTime,
         delay: Callable[[int], float],
         limits: Limits,
         listener: Listener | None = None,
     ) -> None:
+        """`compose` makes the message of a record, or raises LBError; its id must always be the same.
+
+        `delay(n)`: seconds to wait after n + 1 refusals in a row.
+        """
         self.counts = Counts()
+        #: Why the destination was refused last, None when it is not.
+        self.refusal: str | None = None
         self._queue = queue
-        self._destination = destination
+        self._compose = compose
         self._publisher = publisher
         self._clock = clock
         self._delay = delay
@@ -211,7 +218,7 @@ class Tunnel(Generic[R]):
         self._out += 1
         self._out_bytes += len(record.payload)
         try:
-            message = outgoing(read(record.payload), self._destination)
+            message = self._compose(record)
         except LBError as error:
             self._set_aside(record, f"it cannot be read: {error}")
             return
@@ -234,6 +241,7 @@ class Tunnel(Generic[R]):
             return  # the spool may be closed: the message goes again, with the same id
         self.counts.confirmed += 1
         self._failures = 0
+        self.refusal = None
         self._queue.acknowledge_one(record.number)
         self._tell(record, il.OK)
         self.wake()
@@ -250,7 +258,9 @@ class Tunnel(Generic[R]):
             self._set_aside(record, str(reason))
         else:
             self._settled(record)
-            if not isinstance(reason, RefusedError | FullError | LostError):
+            if isinstance(reason, RefusedError):
+                self.refusal = str(reason)
+            elif not isinstance(reason, FullError | LostError):
                 self._log.failure("{destination}", failure, destination=self._queue.destination)
             self._stumble(str(reason))
         self.wake()

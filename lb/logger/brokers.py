@@ -14,8 +14,9 @@ from lb.broker.destination import SCHEME, read_destination
 from lb.broker.dial import Opener
 from lb.broker.limits import PublisherLimits
 from lb.broker.link import Link
+from lb.broker.message import Message
 from lb.broker.publisher import Publisher
-from lb.broker.tunnel import Tunnel
+from lb.broker.tunnel import Tunnel, tunnelled
 from lb.broker.url import BrokerURL
 from lb.logger.limits import TunnelLimits
 from lb.model.errors import missing
@@ -58,4 +59,9 @@ class Brokers:
         if publisher is None:
             raise missing(f"no broker {name} is configured")
         delay = backoffPolicy(self._limits.first_pause, self._limits.longest_pause, 2.0)
-        return Tunnel(queue, read_destination(path), publisher, self._clock, delay, self._limits, self._listener)
+        destination = read_destination(path)
+
+        def compose(record: Record) -> Message:
+            return tunnelled(record.payload, destination)
+
+        return Tunnel(queue, compose, publisher, self._clock, delay, self._limits, self._listener)
