@@ -233,6 +233,16 @@ class Exchange(Protocol):
         """Whether the peer used up its time; a peer that waits for us never does."""
         return self._deadline is not None and now > self._deadline and not self._waiting
 
+    def outlived(self, now: float) -> bool:
+        """Whether the connection lasts longer than the certificates that say who the peer is."""
+        return self.peer.expires is not None and now > self.peer.expires and not self._closing
+
+    def dismiss(self) -> None:
+        """Answer what was taken and take nothing more; the peer may come again with a new certificate."""
+        self.log.warn("connection from {peer} closed: its certificate has expired", peer=self._name())
+        self.finish()
+        self._close_when_answered()
+
     def expire(self) -> None:
         """End a connection that used up its time."""
         if self._reader is None:
@@ -338,6 +348,8 @@ class ExchangeFactory(Factory):
         now = self.now()
         for exchange in [one for one in self._connections if one.overdue(now)]:
             exchange.expire()
+        for exchange in [one for one in self._connections if one.outlived(now)]:
+            exchange.dismiss()
 
     @property
     def connections(self) -> int:

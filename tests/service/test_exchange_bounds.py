@@ -185,6 +185,19 @@ class Bounds(SynchronousTestCase):
         self._pass(LIMITS.idle + 1)
         self.assertTrue(waiting_transport.aborted)
 
+    def test_certificate_expires(self) -> None:
+        """P7: who a peer is was proven until its certificates expire: what it sent is answered, then it has to go."""
+        port, transport = self._connect(replace(PEER, expires=100))
+        _, others = self._connect(replace(PEER, expires=200))
+        self._pass(100)
+        port.dataReceived(frame(1))
+        self._pass(1)
+        port.dataReceived(frame(1))
+        self.assertEqual((len(port.taken), transport.disconnecting), (1, False))
+        port.taken.pop().callback(b"yes")
+        self.assertEqual((transport.value(), transport.disconnecting), (b"yes", True))
+        self.assertFalse(others.disconnecting)
+
     def test_trickle(self) -> None:
         """A message has its time from its first byte; only each further megabyte earns it again."""
         port, transport = self._connect()
