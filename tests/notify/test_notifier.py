@@ -334,10 +334,14 @@ class Moving(Notifying):
     def test_stopping(self) -> None:
         """Receipts that wait to be stored when the server stops are stored before it ends."""
         one = self._register()
-        self._tell(one)
+        self._tell(one, count=2)
+        self._got()
+        self._reply(il.OK)
+        self.clock.advance(LIMITS.receipt_delay)
         self._got()
         self._reply(il.OK)
         stopped = self.notifier.stopService()
+        self.assertEqual(len(self.writing.calls), 2)
         self.assertNoResult(stopped)
         self.writing.run()
         self.successResultOf(stopped)

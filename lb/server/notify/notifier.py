@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from typing import Protocol as Interface
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -100,9 +100,9 @@ class Notifier(Service):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._storing is not None:
-            return self._storing.addBoth(lambda _: self._store_now())
-        return self._store_now()
+        # The writing thread takes them in their order, and may be told to end right after this.
+        under_way = self._storing if self._storing is not None else succeed(None)
+        return DeferredList([under_way, self._store_now()])
 
     def _unread(self, failure: Failure) -> None:
         self.log.failure("what waits in the outbox cannot be read", failure=failure)
