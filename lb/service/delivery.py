@@ -35,6 +35,8 @@ class Delivery(Generic[R]):
         limits: Limits,
         listener: Listener | None = None,
     ) -> None:
+        #: Why nothing is delivered, None when all is well.
+        self.trouble: str | None = None
         self._queue = queue
         self._endpoint = endpoint
         self._listener = listener
@@ -160,6 +162,7 @@ class Delivery(Generic[R]):
         self._refusals.nothing_proven()
         if self._stopped or self._pause is not None:
             return
+        self.trouble = reason
         first = self._limits.first_pause
         longest = min(self._limits.longest_pause, first * 2.0 ** min(self._failures, 30))
         self._failures += 1
@@ -278,6 +281,7 @@ class Delivery(Generic[R]):
             return
         self._succeeded = True
         self._failures = 0
+        self.trouble = None
         self._rest(self._patience)
         self._pump()
 
@@ -286,6 +290,7 @@ class Delivery(Generic[R]):
             self._queue.acknowledge(number)
             self._succeeded = True
             self._failures = 0
+            self.trouble = None
 
     def _refused(self, reply: il.Reply) -> None:
         """The first of what was sent is refused for now: pause, or see whether it is this record alone."""

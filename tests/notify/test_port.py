@@ -17,10 +17,11 @@ from lb.security.identity import ANONYMOUS, Identity
 from lb.security.policy import Action
 from lb.server.notify import content
 from lb.server.notify.announcement import Announcement
-from lb.server.notify.notifier import Notifier
+from lb.server.notify.notifier import Kind, Notifier
 from lb.server.notify.registry import Registry
 from lb.server.notify.requestport import RequestPort
 from lb.server.notify.requests import Requests
+from lb.server.notify.socketline import SocketLines
 from lb.server.notify.subscriptions import Subscriptions
 from lb.wire import http
 from lb.wire.lbxml.registrations import Function, Request, read_result, write_request
@@ -67,7 +68,7 @@ class Port(SynchronousTestCase):
             self.registry,
             requests,
             self.notifier,
-            {""},
+            {"": Kind(SocketLines("lb.example"), lambda queue, registration: self.fail("nothing is delivered"))},
             self._find,
             lambda: self.server.policy,
         )

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from lb.model.registration import Registration
 from lb.model.subject import comparable
 from lb.server.notify.address import kind_of
-from lb.server.notify.queue import Lines, OutboxQueue
+from lb.server.notify.queue import Line, Lines, OutboxQueue, Written
 from lb.server.notify.registry import Receipt
 from lb.service.worker import Caller
 from lb.store.interface import Notice, OutboxReader
@@ -40,12 +40,24 @@ class Deliverer(Interface):
     def hasten(self) -> None:
         """Try now instead of after a pause."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is delivered, as far as it is known; None when all is well."""
+
+
+def _as_it_is(destination: str) -> str:
+    return destination
+
 
 class Kind(NamedTuple):
-    """A kind of destination: how a notice is written for it, in the reading thread, and who delivers it."""
+    """A kind of destination: how a notice is written for it, in the reading thread, and who delivers it.
 
-    write: Callable[[Registration, Notice], bytes]
+    `accept` gives the destination to be stored for one that is asked for, or raises EINVAL.
+    """
+
+    write: Callable[[Registration, Notice], Written]
     deliver: Callable[[OutboxQueue, Registration], Deliverer]
+    accept: Callable[[str], str] = _as_it_is
 
 
 class _Destination(NamedTuple):
@@ -112,6 +124,11 @@ class Notifier(Service):
     @property
     def registrations(self) -> Collection[Registration]:
         return self._registrations.values()
+
+    def trouble(self, number: int) -> str | None:
+        """Why what waits for a registration is not delivered, as far as it is known."""
+        place = self._places.get(number)
+        return None if place is None else self._destinations[place].deliverer.trouble
 
     def update(self, registration: Registration) -> None:
         """A registration is new or has changed: what waits for it goes where it points now."""
@@ -184,7 +201,7 @@ class Notifier(Service):
     def _lines(self, registration: Registration, after: int, most: int, most_bytes: int) -> Lines:
         write = self._kinds[kind_of(registration.destination)].write
         found = self._reader.notices(registration.number, after, most, most_bytes)
-        lines = [(notice.number, write(registration, notice)) for notice in found]
+        lines = [Line(notice.number, notice.written, write(registration, notice)) for notice in found]
         return lines, bool(found) and self._reader.waits(registration.number, found[-1].number)
 
     # Receipts

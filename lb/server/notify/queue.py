@@ -7,15 +7,34 @@ Nothing is held but what is on its way: a receiver that is away or slow costs no
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-#: Notices as they are sent, each with its number in the outbox, and whether there may be more.
-Lines = tuple[list[tuple[int, bytes]], bool]
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Written(NamedTuple):
+    """A notice as it is sent, and what travels beside it where there is room for that."""
+
+    payload: bytes
+    headers: Mapping[str, str] = NO_HEADERS
+
+
+class Line(NamedTuple):
+    """A notice of the outbox: its number there, when it was made (microseconds since the epoch), and as it is sent."""
+
+    notice: int
+    time: int
+    written: Written
+
+
+#: Some notices in their order, and whether there may be more.
+Lines = tuple[list[Line], bool]
 
 
 class Sent(NamedTuple):
@@ -23,6 +42,8 @@ class Sent(NamedTuple):
 
     number: int
     payload: bytes
+    headers: Mapping[str, str]
+    time: int  #: of the notice
     registration: int
     notice: int
 
@@ -114,8 +135,8 @@ class OutboxQueue:
             self._ready[registration] = None
             return []
         taken = []
-        for notice, line in lines:
-            sent = Sent(self._number(registration, notice), line, registration, notice)
+        for notice, time, (payload, headers) in lines:
+            sent = Sent(self._number(registration, notice), payload, headers, time, registration, notice)
             self._on_their_way[sent.number] = sent
             taken.append(sent)
         if taken:

@@ -16,6 +16,7 @@ from lb.model.registration import Registration
 from lb.security.tls import EndpointCredentials
 from lb.server.notify import content
 from lb.server.notify.address import reached, split
+from lb.server.notify.queue import Written
 from lb.store.interface import Notice
 from lb.wire import il, notification
 from lb.wire.lbxml import status as status_document
@@ -33,18 +34,20 @@ class SocketLines:
         self._host = host
         self._documents: OrderedDict[int, bytes] = OrderedDict()
 
-    def __call__(self, registration: Registration, notice: Notice) -> bytes:
+    def __call__(self, registration: Registration, notice: Notice) -> Written:
         host, port = split(registration.destination)
-        return notification.write(
-            notification.Notification(
-                notifid=str(registration.id),
-                owner=registration.owner,
-                jobstat=self._document(notice),
-                expires=registration.valid,
-                timestamp=notice.written,
-                host=self._host,
-                dest_host=host,
-                dest_port=port,
+        return Written(
+            notification.write(
+                notification.Notification(
+                    notifid=str(registration.id),
+                    owner=registration.owner,
+                    jobstat=self._document(notice),
+                    expires=registration.valid,
+                    timestamp=notice.written,
+                    host=self._host,
+                    dest_host=host,
+                    dest_port=port,
+                )
             )
         )
 

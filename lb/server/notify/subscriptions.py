@@ -5,7 +5,7 @@ Knows no wire format. A request is answered when what it asked for is on stable 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -19,8 +19,8 @@ from lb.model.status import JobStatus
 from lb.model.subject import same_person
 from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
-from lb.server.notify.address import complete
-from lb.server.notify.notifier import Notifier
+from lb.server.notify.address import complete, kind_of
+from lb.server.notify.notifier import Kind, Notifier
 from lb.server.notify.registry import Registry
 from lb.server.notify.requests import Requests
 from lb.service.worker import Caller
@@ -41,11 +41,11 @@ class Subscriptions:
         registry: Registry,
         requests: Requests,
         notifier: Notifier,
-        kinds: Collection[str],
+        kinds: Mapping[str, Kind],
         find: Callable[[Identity, Query], Awaitable[Sequence[JobStatus]]],
         policy: Callable[[], Policy],
     ) -> None:
-        """`kinds` of destinations there are; `find` answers a query for jobs in the name of a peer."""
+        """`kinds` of destinations, by `address.kind_of`; `find` answers a query for jobs in the name of a peer."""
         self._writing = writing
         self._registry = registry
         self._requests = requests
@@ -58,7 +58,9 @@ class Subscriptions:
         """Carry out a request that came from a network address; the validity for the answer."""
         try:
             if asked.address is not None:
-                asked = msgspec.structs.replace(asked, address=complete(asked.address, address, self._kinds))
+                destination = complete(asked.address, address, self._kinds)
+                destination = self._kinds[kind_of(destination)].accept(destination)
+                asked = msgspec.structs.replace(asked, address=destination)
             outcome = await self._writing.call(self._requests.perform, peer, asked)
         except LBError as error:
             self.log.info(
