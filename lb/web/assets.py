@@ -1,4 +1,4 @@
-"""The stylesheet and the icon: all that pages load, from this server alone.
+"""The stylesheet, the icon and the script: all that pages load, from this server alone.
 
 Their addresses carry a digest of their content, so that browsers keep them for good and never show an old one.
 """
@@ -26,4 +26,6 @@ def _asset(name: str, content_type: str) -> Asset:
 
 STYLE: Final = _asset("lb.css", "text/css; charset=utf-8")
 ICON: Final = _asset("icon.svg", "image/svg+xml")
-ASSETS: Final[dict[str, Asset]] = {asset.path: asset for asset in (STYLE, ICON)}
+#: Keeps pages up to date; they are whole without it.
+LIVE: Final = _asset("live.js", "text/javascript; charset=utf-8")
+ASSETS: Final[dict[str, Asset]] = {asset.path: asset for asset in (STYLE, ICON, LIVE)}

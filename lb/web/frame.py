@@ -15,7 +15,7 @@ from twisted.web.template import Flattenable, Tag, flattenString, tags
 from lb.model.errors import LBError
 from lb.model.jobid import parse_cached
 from lb.model.status import STATE_NAMES, JobStatus, State, display
-from lb.web.assets import ICON, STYLE
+from lb.web.assets import ICON, LIVE, STYLE
 from lb.web.text import SECOND, iso, shown
 
 #: Done jobs are green only when they ended well.
@@ -25,8 +25,13 @@ _LINKABLE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_:.~-]{0,254}")
 _COMMON_NAME = re.compile(r"/CN=([^/]+)")
 
 
-def document(title: str, main: Sequence[Flattenable], *, subject: str | None = None) -> Deferred[bytes]:
-    """A whole page; `subject` is who asks, None when that is not known."""
+def document(
+    title: str, main: Sequence[Flattenable], *, subject: str | None = None, live: str | None = None
+) -> Deferred[bytes]:
+    """A whole page; `subject` is who asks, None when that is not known.
+
+    `live`: address of the stream that tells when the page has to be got again, None for one that does not change.
+    """
     head = tags.head(
         tags.meta(charset="utf-8"),
         tags.meta(name="viewport", content="width=device-width, initial-scale=1"),
@@ -34,7 +39,11 @@ def document(title: str, main: Sequence[Flattenable], *, subject: str | None = N
         tags.title(shown(title)),
         tags.link(rel="stylesheet", href=STYLE.path),
         tags.link(rel="icon", href=ICON.path, type="image/svg+xml"),
+        "" if live is None else tags.script(src=LIVE.path, defer="defer"),
     )
+    content = Tag("main")(id="content")  # Twisted's tags do not know it
+    if live is not None:
+        content(**{"data-live": live})
     body = tags.body(
         tags.a("Skip to the content", href="#content", class_="skip"),
         tags.header(
@@ -52,7 +61,7 @@ def document(title: str, main: Sequence[Flattenable], *, subject: str | None = N
             ),
             class_="top",
         ),
-        Tag("main", {"id": "content"}, list(main)),  # Twisted's tags do not know it
+        content(list(main)),
     )
     page = flattenString(None, tags.html(head, body, lang="en"))
     return page.addCallback(lambda html: b"<!DOCTYPE html>\n%b\n" % html)

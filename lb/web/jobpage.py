@@ -58,8 +58,12 @@ def job_page(
     children: Sequence[JobStatus],
     asked: address.Address,
     subject: str,
+    live: str | None = None,
 ) -> Deferred[bytes]:
-    """The page; `children` are the first of them, `asked` is its own address, for links to its other pages."""
+    """The page; `children` are the first of them, `asked` is its own address, for links to its other pages.
+
+    `live` as for `document`.
+    """
     server = server_of(status.jobId)
     ordered = sorted(events, key=lambda event: event.timestamp)
     title = f"{state_name(status.state)} · {status.jobId or 'job'}"
@@ -74,6 +78,7 @@ def job_page(
             *_texts(status, asked),
         ],
         subject=subject,
+        live=live,
     )
 
 

@@ -16,8 +16,10 @@ from lb.web.listing import Nest, listing
 from lb.web.text import shown
 
 
-def list_page(jobs: Sequence[JobStatus], asked: address.Address, subject: str) -> Deferred[bytes]:
-    """The page of own jobs, or of those that a query found."""
+def list_page(
+    jobs: Sequence[JobStatus], asked: address.Address, subject: str, live: str | None = None
+) -> Deferred[bytes]:
+    """The page of own jobs, or of those that a query found; `live` as for `document`."""
     found = listing(jobs, asked.page)
     query = asked.query if asked.query is not None else filters.own(subject)
     links = pages(
@@ -40,7 +42,7 @@ def list_page(jobs: Sequence[JobStatus], asked: address.Address, subject: str) -
         links,
         tags.p("User subject: ", shown(subject), class_="dim"),
     ]
-    return document("User Jobs", main, subject=subject)
+    return document("User Jobs", main, subject=subject, live=live)
 
 
 def _nest(nest: Nest) -> list[Flattenable]:

@@ -9,6 +9,7 @@ import errno
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode
 
 from lb.model.errors import Code, LBError, missing
 from lb.model.jobid import parse_cached
@@ -17,6 +18,7 @@ from lb.model.status import PARENT_TYPES, JobStatus
 from lb.security.identity import Identity
 from lb.web import notifications, plain
 from lb.web.address import Address
+from lb.web.api.routes import ROOT
 from lb.web.grammar import read_query
 from lb.web.jobpage import job_page
 from lb.web.jobs import Jobs, ServerInfo
@@ -27,6 +29,8 @@ from lb.wire.http_status import REASONS, Operation, status_of
 
 HTML: Final = "text/html; charset=utf-8"
 PLAIN: Final = "text/plain; charset=utf-8"
+#: Where changes are told.
+STREAM: Final = f"{ROOT}/stream"
 #: Children that a job's page shows; a query finds all.
 _CHILDREN: Final = 20
 
@@ -58,12 +62,22 @@ class Asked(NamedTuple):
 
 
 class Server(NamedTuple):
-    """What pages are made from; `now` gives seconds since the epoch. Without `registrations` they have no pages."""
+    """What pages are made from; `now` gives seconds since the epoch. Without `registrations` they have no pages.
+
+    `place` gives the number of the last change of a job; without it pages are not live.
+    """
 
     jobs: Jobs
     info: ServerInfo
     now: Callable[[], float]
     registrations: Registrations | None = None
+    place: Callable[[], int] | None = None
+
+    def live(self, **conditions: str) -> str | None:
+        """The address of the stream that tells what changes from now on: to be asked for before a page is made."""
+        if self.place is None:
+            return None
+        return f"{STREAM}?{urlencode({'after': self.place(), **conditions}, errors='surrogateescape')}"
 
 
 Show = Callable[[Server, Asked], Awaitable[Page]]
@@ -77,6 +91,7 @@ async def _list(server: Server, asked: Asked) -> Page:
     """Own jobs, or those that a query finds."""
     # Forms send an empty query when no condition is left.
     address = asked.address._replace(query=asked.address.query or None)
+    live = server.live() if address.query is None else server.live(query=address.query)
     found: Sequence[JobStatus]
     if address.query is None:
         found = await server.jobs.own_jobs(asked.peer, address.flags)
@@ -86,7 +101,7 @@ async def _list(server: Server, asked: Asked) -> Page:
         raise missing(asked.subject if address.query is None else "no matching jobs found")
     if address.text:
         return _text(plain.jobs(found, asked.subject))
-    return Page(200, HTML, await list_page(found, address, asked.subject))
+    return Page(200, HTML, await list_page(found, address, asked.subject, live))
 
 
 async def _job(server: Server, asked: Asked) -> Page:
@@ -95,12 +110,15 @@ async def _job(server: Server, asked: Asked) -> Page:
     flags = address.flags | Flag.CLASSADD | Flag.CHILDREN
     if address.text:
         return _text(plain.job(await server.jobs.status(asked.peer, unique, flags)))
+    live = server.live()
     status = await server.jobs.status(asked.peer, unique, flags | Flag.CHILDHIST_THOROUGH)
     events = await _if_any(server.jobs.events(asked.peer, unique))
     children: Sequence[JobStatus] = ()
     if status.jobtype in PARENT_TYPES and status.jobId is not None:
         children = await _if_any(server.jobs.jobs(asked.peer, _children(status.jobId)))
-    return Page(200, HTML, await job_page(status, events, children, address, asked.subject))
+    if live is not None and status.jobId is not None:
+        live += f"&jobid={quote(status.jobId, safe='', errors='surrogateescape')}"
+    return Page(200, HTML, await job_page(status, events, children, address, asked.subject, live))
 
 
 async def _if_any(found: Awaitable[Sequence[_Found]]) -> Sequence[_Found]:

@@ -45,8 +45,8 @@ _HEADERS: Final = {
     "Server": http.SERVER_NAME,
     "Cache-Control": "no-cache",
     "Vary": "Accept",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -292,5 +292,6 @@ def site(
 
     `watch` is told of each answer. Without `registrations` there are no pages about them.
     """
-    pages = Pages(Server(jobs, server_info, reactor.seconds, registrations), api, watch)
+    place = None if api is None else lambda: api.streams.position
+    pages = Pages(Server(jobs, server_info, reactor.seconds, registrations, place), api, watch)
     return PageSite(pages, reactor, identity_of, api)

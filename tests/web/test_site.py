@@ -21,7 +21,7 @@ from lb.model.jobid import parse
 from lb.model.status import JobStatus, State
 from lb.security.identity import ANONYMOUS, Identity, UnverifiedPeerError
 from lb.security.policy import Policy
-from lb.web.assets import ICON, STYLE
+from lb.web.assets import ICON, LIVE, STYLE
 from lb.web.jobs import ServerInfo
 from lb.web.site import MAX_LINE, site
 from lb.wire import http
@@ -72,6 +72,8 @@ class Headers(SynchronousTestCase):
                 policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
                 self.assertEqual(policy.pop("default-src"), "'none'")
                 self.assertEqual(policy.pop("style-src"), "'self'")
+                self.assertEqual(policy.pop("script-src"), "'self'")
+                self.assertEqual(policy.pop("connect-src"), "'self'")
                 self.assertEqual(policy.pop("img-src"), "'self'")
                 self.assertEqual(policy.pop("form-action"), "'self'")
                 self.assertEqual(policy, {"base-uri": "'none'", "frame-ancestors": "'none'"})
@@ -94,7 +96,7 @@ class Headers(SynchronousTestCase):
 
     def test_assets(self) -> None:
         """Stylesheet and icon have addresses of their content and are kept for good; others there are nothing."""
-        for asset in (STYLE, ICON):
+        for asset in (STYLE, ICON, LIVE):
             response = exchange(GivenJobs(), asset.path)
             self.assertEqual((response.status, response.body), (200, asset.content))
             self.assertIn("immutable", response.headers["cache-control"])
@@ -102,8 +104,9 @@ class Headers(SynchronousTestCase):
             self.assertEqual(exchange(GivenJobs(JOB), path).status, 400, path)
 
     def test_assets_load_nothing(self) -> None:
-        """Neither the stylesheet nor the icon names anything else to load."""
-        for asset in (STYLE, ICON):
+        """Neither the stylesheet nor the icon nor the script names anything else to load, or builds code of text."""
+        self.assertNotRegex(LIVE.content, rb"(?i)eval|innerHTML|new Function|document\.write")
+        for asset in (STYLE, ICON, LIVE):
             self.assertNotRegex(
                 asset.content.replace(b"http://www.w3.org/2000/svg", b""), rb"(?i)url\(|@import|https?:"
             )

@@ -86,6 +86,11 @@ class Streams:
         self._clock = clock
         self._limits = limits
 
+    @property
+    def position(self) -> int:
+        """The number of the last change."""
+        return self._changes.position
+
     async def open(self, asked: Asked) -> Streaming:
         """The stream of the jobs that meet the conditions; of one's own without any."""
         given = read(asked.query, FLAG, QUERY, AFTER, conditions=True)

@@ -1,0 +1,76 @@
+// Keeps a page up to date: told by the stream that something changed, it gets the page again and shows what is new.
+// Pages are whole without it. Nobody is disturbed in a form, in a selection, or behind another tab.
+(() => {
+  "use strict";
+  const main = document.querySelector("main[data-live]");
+  if (!main || !window.EventSource || !window.DOMParser) return;
+
+  const PAUSE = 1000; // milliseconds from a change to its sight: many changes together are one
+  const FOCUSABLE = "a[href], button, summary, input, select, [tabindex]";
+  let timer = 0;
+  let wanted = false;
+  let busy = false;
+
+  const note = document.createElement("p");
+  note.className = "live";
+  note.setAttribute("role", "status");
+  note.textContent = "Live";
+  main.before(note);
+
+  const all = (selector) => [...main.querySelectorAll(selector)];
+
+  function disturbing() {
+    const inForm = document.activeElement && main.contains(document.activeElement) && document.activeElement.closest("form");
+    const selection = window.getSelection();
+    return document.hidden || Boolean(inForm) || Boolean(selection && !selection.isCollapsed);
+  }
+
+  function show(page) {
+    const open = all("details").map((each) => each.open);
+    const focused = all(FOCUSABLE).indexOf(document.activeElement);
+    main.replaceChildren(...document.adoptNode(page.querySelector("main")).childNodes);
+    all("details").forEach((each, number) => { each.open = number < open.length ? open[number] : each.open; });
+    const again = focused < 0 ? undefined : all(FOCUSABLE)[focused];
+    if (again) again.focus({ preventScroll: true });
+    document.title = page.title;
+  }
+
+  async function refresh() {
+    timer = 0;
+    if (busy || !wanted || disturbing()) return;
+    busy = true;
+    wanted = false;
+    try {
+      const response = await fetch(location.href, { cache: "no-store" });
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      if (response.ok && page.querySelector("main")) {
+        show(page);
+        note.textContent = `Live · updated ${new Date().toLocaleTimeString()}`;
+      }
+    } catch {
+      wanted = true; // the next change, or the next look at the page, tries again
+    } finally {
+      busy = false;
+    }
+    if (wanted) soon();
+  }
+
+  function soon() {
+    if (!timer) timer = setTimeout(refresh, PAUSE);
+  }
+
+  function changed() {
+    wanted = true;
+    soon();
+  }
+
+  const stream = new EventSource(main.dataset.live);
+  for (const kind of ["job", "gone", "reset"]) stream.addEventListener(kind, changed);
+  stream.addEventListener("begin", () => { note.textContent = "Live"; });
+  stream.addEventListener("error", () => {
+    note.textContent = stream.readyState === EventSource.CLOSED ? "Not live: reload to see changes" : "Connecting again …";
+  });
+  for (const kind of ["visibilitychange", "focusout", "selectionchange"]) {
+    document.addEventListener(kind, () => { if (wanted) soon(); });
+  }
+})();
