@@ -6,8 +6,8 @@ Results go back to the reactor together, once a drain and not once a call: a thr
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
@@ -36,48 +36,43 @@ class Worker:
 
     def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
         self._reactor = reactor
-        self._calls: deque[_Call] = deque()
-        self._wake = threading.Condition()
+        # A queue in C: a condition of Python costs each side several turns at the interpreter's lock.
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
         """Run a call in the thread, after those that were asked for before; fires with its result or failure."""
+        if self._stopping:
+            raise RuntimeError(f"{self._thread.name} is stopped")
         result: Deferred[_T] = Deferred()
-        with self._wake:
-            if self._stopping:
-                raise RuntimeError(f"{self._thread.name} is stopped")
-            self._calls.append((function, args, kwargs, result))
-            self._wake.notify()
+        self._calls.put((function, args, kwargs, result))
         return result
 
     @property
     def waiting(self) -> int:
         """Calls that have not begun."""
-        return len(self._calls)
+        return self._calls.qsize()
 
     def stop(self) -> None:
         """Let the thread finish what was asked for and end; blocks until it has."""
-        with self._wake:
+        if not self._stopping:
             self._stopping = True
-            self._wake.notify()
+            self._calls.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._calls and not self._stopping:
-                    self._wake.wait()
-                if not self._calls:
-                    return
-            self._drain()
+        while (call := self._calls.get()) is not None:
+            if not self._drain(call):
+                return
 
-    def _drain(self) -> None:
+    def _drain(self, call: _Call | None) -> bool:
+        """Do a call and those that wait behind it; False when it met the end."""
         done: list[_Done] = []
         started = perf_counter()
-        while self._calls:
-            function, args, kwargs, result = self._calls.popleft()
+        while call is not None:
+            function, args, kwargs, result = call
             try:
                 outcome = function(*args, **kwargs)
             except Exception:
@@ -85,7 +80,12 @@ class Worker:
             done.append((result, outcome))
             if perf_counter() - started > _REPORT:
                 break
+            try:
+                call = self._calls.get_nowait()
+            except Empty:
+                break
         self._reactor.callFromThread(_report, done)
+        return call is not None
 
 
 def _report(done: list[_Done]) -> None:
