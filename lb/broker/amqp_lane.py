@@ -84,8 +84,9 @@ class Lane:
             elif stored:
                 confirmed.append(sent)
             else:
-                # The broker could not store it just now: as with a connection that breaks, it goes once more.
-                self._session.end(LostError(f"{self._session.url}: {message.destination}: not stored by the broker"))
+                # Its queue is full, mostly: that concerns nobody else on this session (P5).
+                text = f"{self._session.url}: {message.destination}: not stored by the broker, is the queue full?"
+                self._session.refuse(sent, RefusedError(text))
         if confirmed:
             self._session.confirm(confirmed)
         if deleted:

@@ -193,13 +193,14 @@ class PublishingTests(AmqpTestCase):
         self.assertEqual(lane.published, [("", "a", b"1", True), ("", "a", b"3", True)])
 
     def test_not_stored(self) -> None:
-        """A negative acknowledgement ends the session: the message goes once more over the next one."""
-        self.publish(QUEUE)
+        """A negative acknowledgement, as of a full queue, refuses its destination for now; others go on (P5)."""
+        self.publish(QUEUE, OTHER)
         self.connection.lane().listener.acknowledged(1, False, False)
+        self.connection.lane().listener.acknowledged(2, False, True)
         self.session.pass_on()
-        self.assertEqual((self.owner.confirmations, self.connection.ending), ([], "abort "))
-        self.session.lost("aborted")
-        self.assertIn("not stored", str(self.owner.endings[0]))
+        self.assertEqual((self.owner.confirmations, self.connection.ending), ([2], ""))
+        self.assertIn("not stored", str(self.owner.refusals[1]))
+        self.assertTrue(self.owner.refusals[1].everything)
 
     def test_lane_closed(self) -> None:
         """A refusal that closes the channel blames all messages for its exchange, or those whose key it names."""

@@ -33,6 +33,7 @@ from tests.broker.brokers import (
     Way,
     clock,
     queue,
+    unique,
 )
 from tests.peers import activemq, rabbitmq
 from tests.processes.daemon import Daemon, free_port
@@ -173,6 +174,7 @@ class TunnelTests(TunnelTestCase):
                 flow.message('žluťoučký \\ "kůň"\n', headers={"Colour": "a:b\\c\nd"}, correlation_id="c"),
                 flow.message(bytes(range(256)), content_type="image/x", priority=3, lifetime=soon),
                 flow.message("", reply_to="/queue/lb.answers"),
+                flow.message(b"caf\xe9 \0\xff", content_type="text/plain; charset=iso-8859-1"),
                 *(flow.message(f"{number}") for number in range(20)),
             ]
             for flow in flows
@@ -222,6 +224,29 @@ class TunnelTests(TunnelTestCase):
     async def test_killed_activemq(self) -> None:
         """P2, P4, P5: ActiveMQ dies by kill -9; RabbitMQ goes on."""
         await self.broker_killed(ACTIVE_TLS, RABBIT_STOMP)
+
+    async def test_full_queue(self) -> None:
+        """P5, P6: a queue that is full takes nothing and loses nothing; others at the same broker go on meanwhile."""
+        policy = '{"max-length": 1, "overflow": "reject-publish"}'
+        await deferToThread(PIKA.broker.control, "set_policy", "full", r"^lb\.full\.", policy, "--apply-to", "queues")
+        session = await self.begin(PIKA, options=["--tunnel-longest-pause", "1"])
+        beside = Flow(self, PIKA)
+        full = read_destination(f"/queue/{unique('lb.full')}")
+        address = f"x-msg://{self.name(PIKA)}{full}"
+        stuck = [new_message(address, f"{number}", now=time.time(), host="h") for number in range(10)]
+        await gatherResults(self.send(session, stuck))
+        passing = [beside.message(f"{number}") for number in range(BATCH)]
+        await gatherResults(self.send(session, passing))
+        await beside.arrived(BATCH)
+        self.check(beside, passing)
+        said = await deferToThread((self.state / "lb-logger.log").read_text)
+        self.assertIn("is the queue full?", said)
+        self.assertNotIn("lb.broker.link#warn", said)  # no session was lost over it
+        consumer = Consumer()
+        Subscriber(self.link(PIKA.url()), Subscription(full), consumer, clock)
+        await consumer.until(lambda: len({delivery.id for delivery in consumer.deliveries}) == len(stuck))
+        first = list(dict.fromkeys(delivery.id for delivery in consumer.deliveries))
+        self.assertEqual(set(first), {message.id for message in stuck})
 
     async def test_refused(self) -> None:
         """P5: what a broker refuses, or nobody wants any more, is set aside with the reason; the rest goes on."""
