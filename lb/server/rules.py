@@ -64,8 +64,7 @@ def check_new(event: Event, peer: Identity, policy: Policy, *, grey_jobs: bool) 
 
 def check_known(event: Event, peer: Identity, policy: Policy, job: StoredJob, *, grey_jobs: bool) -> None:
     """An event of a known job: it names the same server, and a registration comes from the same owner."""
-    if job.jobid.port != event.jobid.port or job.jobid.host.lower() != event.jobid.host.lower():
-        raise missing(f"job not registered (it is known here as {job.jobid})")
+    check_place(event, job)
     if event.type is not REGISTRATION:
         return
     if job.grey:
@@ -81,6 +80,12 @@ def check_unused(event: Event, purged: Collection[str]) -> None:
     """A registration that asks for a new id does not get that of a purged job."""
     if event.type is REGISTRATION and event.jobid.unique in purged:
         raise exists("Zombie job with given jobid already exists. Rejecting event.")
+
+
+def check_place(event: Event, job: StoredJob) -> None:
+    """An event names its job by the id that it has here."""
+    if job.jobid.port != event.jobid.port or job.jobid.host.lower() != event.jobid.host.lower():
+        raise missing(f"job not registered (it is known here as {job.jobid})")
 
 
 def check_author(event: Event, job: StoredJob, peer: Identity, policy: Policy) -> None:
@@ -125,4 +130,4 @@ def _with(acl: str | None, entry: Entry, operation: Operation) -> str | None:
         after = before.add(entry) if operation is Operation.ADD else before.remove(entry)
     except ValueError as error:
         raise LBError(errno.EINVAL, str(error)) from None
-    return str(after) if after.entries else None
+    return None if acl is None and not after.entries else str(after)  # one that was emptied stays, as the C server's
