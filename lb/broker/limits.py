@@ -46,3 +46,25 @@ class LinkLimits:
         "pause before a subscription that a broker refused or ended is tried again",
         least=0.01,
     )
+
+
+@dataclass(frozen=True)
+class CollectLimits:
+    """Bounds of collecting from one destination: at most `prefetch` messages of the URL's `max-message` in memory."""
+
+    prefetch: int = bound(
+        "collect-prefetch",
+        500,
+        Unit.COUNT,
+        "messages that a destination may send ahead of their acknowledgement",
+        most=65_535,
+    )
+    events: int = bound("collect-max-events", 10_000, Unit.COUNT, "events in one message")
+    first_pause: float = bound(
+        "collect-first-pause",
+        0.5,
+        Unit.SECONDS,
+        "pause after messages could not be stored or set aside; it doubles",
+        least=0.01,
+    )
+    longest_pause: float = bound("collect-longest-pause", 30.0, Unit.SECONDS, "longest such pause", least=0.01)

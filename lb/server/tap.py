@@ -16,13 +16,19 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import inlineCallbacks
 from twisted.python import usage
 
+from lb.broker.dial import SessionOpener
+from lb.broker.limits import CollectLimits, LinkLimits, PublisherLimits
 from lb.broker.options import BrokerOptions
+from lb.broker.source import Source, read_source
+from lb.broker.vouching import Vouching, read_vouching
 from lb.model.errors import LBError
 from lb.rpc.plain import OFFSET as PB_OFFSET
 from lb.rpc.port import PBFactory
 from lb.security.policy import Action, Policy, PolicyError, load
 from lb.server.assembly import Assembly
+from lb.server.brokersources import BrokerSources
 from lb.server.changes import Changes
+from lb.server.collecting import LOGGER_ACTIONS
 from lb.server.collector import Collector
 from lb.server.feed import Feed
 from lb.server.ingest import Ingest
@@ -38,6 +44,7 @@ from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
 from lb.server.notify.service import Notifications
 from lb.server.notify.siteoption import read_sites
 from lb.server.notify.socketline import receivers
+from lb.server.quarantine import Quarantine
 from lb.server.query import Questions
 from lb.server.queryport import Answering, QueryFactory, QueryPort
 from lb.server.recomputation import Recomputation
@@ -51,6 +58,7 @@ from lb.service.monitoring import Monitoring, WatchLimits, check_certificate
 from lb.service.options import Repeated
 from lb.service.watch import Watch
 from lb.service.worker import Worker
+from lb.spool.filesystem import OSFileSystem
 from lb.state.generic.fold import Families
 from lb.state.generic.loading import DescriptionError, load_directory, shipped
 from lb.store.interface import StoreError
@@ -92,6 +100,9 @@ class Options(BrokerOptions):
         NotifyDeliveryLimits,
         APILimits,
         WatchLimits,
+        CollectLimits,
+        LinkLimits,
+        PublisherLimits,
     )
 
     repeated: ClassVar[Mapping[str, Repeated]] = {
@@ -100,6 +111,10 @@ class Options(BrokerOptions):
             "NAME=HOST:PORT[?query=CONDITIONS][?flags=F+F]: a registration for notifications kept by the server",
             "=",
         ),
+        "collect": Repeated(
+            "NAME:DESTINATION[,as=logger][,dead=DESTINATION][,durable=NAME]: events are collected there, at broker NAME"
+        ),
+        "broker-user": Repeated("BROKER:USER=SUBJECT[ FQAN:/GROUP…]: who a user is whom a broker vouches for", "="),
     }
 
     @property
@@ -126,6 +141,28 @@ class Options(BrokerOptions):
             return read_sites(self["site-notification"], now)
         except LBError as error:
             raise usage.UsageError(f"--site-notification {error.description}") from None
+
+    def read_vouching(self) -> Vouching:
+        """Who users of brokers are."""
+        try:
+            return read_vouching(self["broker-user"])
+        except LBError as error:
+            raise usage.UsageError(f"--broker-user: {error.description}") from None
+
+    def read_sources(self, vouching: Vouching) -> list[Source]:
+        """Where events are collected; from whom, it must be possible to know."""
+        brokers = self.brokers
+        try:
+            sources = [read_source(text, brokers) for text in self["collect"]]
+        except LBError as error:
+            raise usage.UsageError(f"--collect: {error.description}") from None
+        for source in sources:
+            if not source.as_logger and not vouching.knows_some(source.broker):
+                raise usage.UsageError(
+                    f"--collect {source}: no user of broker {source.broker} is known; "
+                    f"give --broker-user {source.broker}:USER=SUBJECT, or as=logger to believe what events say"
+                )
+        return sources
 
     def read_families(self) -> Families:
         """The job families that are known, those that come with lb among them."""
@@ -166,6 +203,10 @@ def compose(options: Options, reactor: Any) -> MultiService:
     """The server on a reactor; raises `usage.UsageError` for what cannot be used."""
     credentials = options.credentials(reactor)
     policy = options.read_policy().permitting(options.own_name, Action.READ_ALL, Action.PURGE)
+    brokers, vouching = options.brokers, options.read_vouching()
+    sources = options.read_sources(vouching)
+    if any(source.as_logger for source in sources):
+        policy = policy.permitting(options.own_name, *LOGGER_ACTIONS)
     limits, storing = options.limits(QueryLimits), options.limits(ServerLimits)
     provide(3 * limits.connections)  # on each of its ports
     families = options.read_families()
@@ -215,6 +256,21 @@ def compose(options: Options, reactor: Any) -> MultiService:
         stored=feed.stored,
     )
     collector = Collector(ingest, writing.call, storing, metrics)
+    quarantine = Quarantine(str(options.state / "quarantine"), OSFileSystem(), reactor.seconds)
+    collecting = BrokerSources(
+        sources,
+        brokers,
+        vouching,
+        SessionOpener(reactor, credentials),
+        collector,
+        lambda body, reason: writing.call(quarantine.append, body, reason),
+        reactor,
+        options.own_name,
+        limits=options.limits(CollectLimits),
+        link_limits=options.limits(LinkLimits),
+        publisher_limits=options.limits(PublisherLimits),
+    )
+    collecting.watch(counted)
     api = API(questions, collector, feed, reactor, options.limits(APILimits), lambda: figures(counted))
     pages = site(
         questions,
@@ -262,6 +318,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         {"main": main, "store": events, "perspective broker": perspectives},
         lambda: credentials.expires,
     )
+    collecting.setServiceParent(service)
     monitoring = None
     if options["metrics-port"] is not None:
         alive = {"writing": lambda: writing.call(lambda: None), "reading": lambda: reading.call(lambda: None)}

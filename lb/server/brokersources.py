@@ -1,0 +1,126 @@
+"""Collecting from brokers as a service: composes links, subscriptions and dead letters; decides nothing itself.
+
+Each broker has a link of its own: one that is away delays nobody else, nor the start (P5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from twisted.application.internet import backoffPolicy
+from twisted.application.service import Service
+from twisted.internet.defer import inlineCallbacks
+from twisted.internet.interfaces import IReactorTime
+
+from lb.broker.collect import Collect
+from lb.broker.deadletter import DeadLetters, Keep
+from lb.broker.dial import Opener
+from lb.broker.limits import CollectLimits, LinkLimits, PublisherLimits
+from lb.broker.link import Link
+from lb.broker.publisher import Publisher
+from lb.broker.session import Subscription
+from lb.broker.source import Source
+from lb.broker.subscriber import Subscriber
+from lb.broker.url import BrokerURL
+from lb.broker.vouching import Vouching
+from lb.server.collecting import Collecting, EventStore, identify
+from lb.service.metrics import Sampled, Values
+
+
+class BrokerSources(Service):
+    """All that the server collects from brokers."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        brokers: Mapping[str, Sequence[BrokerURL]],
+        vouching: Vouching,
+        opener: Opener,
+        collector: Collecting,
+        keep: Keep,
+        clock: IReactorTime,
+        own_name: str,
+        *,
+        limits: CollectLimits = CollectLimits(),  # noqa: B008  # immutable
+        link_limits: LinkLimits = LinkLimits(),  # noqa: B008  # immutable
+        publisher_limits: PublisherLimits = PublisherLimits(),  # noqa: B008  # immutable
+        delay: Callable[[int], float] | None = None,
+    ) -> None:
+        """`keep` is the quarantine; `own_name`: the server's subject, which hands in what loggers send.
+
+        `delay(n)`: seconds to wait after n + 1 troubles of the store in a row, instead of the usual.
+        """
+        self.links: dict[str, Link] = {}
+        self.dead_letters: dict[str, DeadLetters] = {}
+        self.collects: list[Collect] = []
+        for name in dict.fromkeys(source.broker for source in sources):
+            self.links[name] = Link(name, brokers[name], opener, clock, limits=link_limits)
+            publishing = Link(f"{name}, dead letters", brokers[name], opener, clock, limits=link_limits)
+            publisher = Publisher(publishing, clock, publisher_limits)
+            self.dead_letters[name] = DeadLetters(publishing, publisher, keep, clock, limits.longest_pause)
+        for source in sources:
+            collect = Collect(
+                source,
+                EventStore(collector, identify(source, vouching, own_name), limits.events),
+                self.dead_letters[source.broker],
+                clock,
+                delay or backoffPolicy(limits.first_pause, limits.longest_pause, 2.0),
+            )
+            link = self.links[source.broker]
+            link.use(collect)
+            Subscriber(link, Subscription(source.destination, limits.prefetch, source.durable), collect, clock)
+            self.collects.append(collect)
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        for link in self.links.values():
+            link.startService()
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        """Fires when what was being stored is stored and acknowledged, and the sessions are over."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for collect in self.collects:
+            yield collect.stop()
+        for letters in self.dead_letters.values():
+            yield letters.stop()
+        for link in self.links.values():
+            yield link.stopService()
+
+    def watch(self, registry: CollectorRegistry) -> None:
+        """Register what is counted, to be looked up when somebody asks."""
+
+        def messages() -> Values:
+            return {
+                (str(collect.source), outcome): getattr(collect.counts, outcome)
+                for collect in self.collects
+                for outcome in ("received", "stored", "refused")
+            }
+
+        def waiting() -> Values:
+            return {(str(collect.source),): collect.waiting for collect in self.collects}
+
+        def connected() -> Values:
+            return {(name,): link.session is not None for name, link in self.links.items()}
+
+        def dead() -> Values:
+            found: dict[tuple[str, ...], float] = {}
+            for name, letters in self.dead_letters.items():
+                found |= {(name, "broker"): letters.published, (name, "quarantine"): letters.kept}
+            return found
+
+        for sampled in (
+            Sampled(
+                "lb_collect_messages",
+                "messages collected from brokers, by what became of them",
+                messages,
+                ("source", "outcome"),
+                counter=True,
+            ),
+            Sampled("lb_collect_waiting", "collected messages that wait to be stored", waiting, ("source",)),
+            Sampled("lb_collect_connected", "whether a broker that is collected from is there", connected, ("broker",)),
+            Sampled("lb_dead_letters", "messages set aside, by place", dead, ("broker", "place"), counter=True),
+        ):
+            registry.register(sampled)
