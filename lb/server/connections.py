@@ -47,7 +47,7 @@ class Connections:
         if event.type is CONNECT or event.type is DISCONNECT:
             self._change(job, event)
             if event.source != Source.LBServer:
-                self._mirror(job, event)
+                self.mirror(job, event)
         state = job.state.status.state
         if state != before and state in _ENDS:
             self._batch.connections.append(ConnectionChange(job.key, str(job.jobid), Link.INACTIVE))
@@ -61,7 +61,8 @@ class Connections:
             change = ConnectionChange(job.key, other, Link.CANCELLED)
         self._batch.connections.append(change)
 
-    def _mirror(self, job: StoredJob, event: Event) -> None:
+    def mirror(self, job: StoredJob, event: Event) -> None:
+        """Connect the other job, too, when it is here."""
         named = parse_cached(event.text("dest_jobid") or "")
         other = self._batch.find(named)
         if other is None:

@@ -218,6 +218,8 @@ class Ingest:
     ) -> None:
         """Check one event and put what it changes into the batch; raises `LBError` before anything has changed."""
         event, peer = entry.event, entry.submission.peer
+        if entry.submission.arrived is not None:
+            batch.arrived = entry.submission.arrived
         known = batch.known.get(event.jobid.unique)
         job = known if known is not None else self._new_job(event)
         self._check(event, peer, job, policy, new=known is None)

@@ -13,6 +13,7 @@ class Submission(NamedTuple):
 
     line: bytes
     peer: Identity
+    arrived: int | None = None  #: microseconds since the epoch, of one that arrived before; None is now
 
 
 class Unstored(il.Reply):

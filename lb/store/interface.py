@@ -192,6 +192,10 @@ class Writer(Protocol):
         """What keeps counts, in the same thread."""
 
     @property
+    def marks(self) -> Marks:
+        """Numbers under names, in the same thread."""
+
+    @property
     def last_change(self) -> int:
         """The number of the last change of a job that is stored; may be asked for from any thread."""
 
@@ -260,6 +264,16 @@ class PurgeWriter(Protocol):
 
     def clear(self, most: int) -> bool:
         """Delete at most so many events of removed jobs; whether there may be more."""
+
+
+class Marks(Protocol):
+    """Numbers that are kept under a name; each call is a transaction of its own."""
+
+    def get(self, name: str) -> int:
+        """The number, 0 when there is none yet."""
+
+    def put(self, numbers: dict[str, int]) -> None:
+        """Keep numbers."""
 
 
 class OutboxWriter(Protocol):

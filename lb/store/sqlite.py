@@ -38,6 +38,7 @@ from lb.store.interface import (
 from lb.store.sqlite_connections import ConnectionTable, connections_of
 from lb.store.sqlite_finder import SQLiteFinder
 from lb.store.sqlite_index import IndexTable
+from lb.store.sqlite_marks import MarkTable
 from lb.store.sqlite_outbox import SQLiteOutboxReader, SQLiteOutboxWriter, write_outgoing
 from lb.store.sqlite_purge import PurgeTable, purged_among
 from lb.store.sqlite_statistics import SQLiteStatisticsReader, StatisticsTable
@@ -137,6 +138,7 @@ class SQLiteWriter:
         self.index = IndexTable(connection)
         self.purge = PurgeTable(connection, self.index)
         self.statistics = StatisticsTable(connection)
+        self.marks = MarkTable(connection)
         self._connections = ConnectionTable(connection)
         self._last_key = self.purge.last_key
         self.last_change = self._begin_changes()

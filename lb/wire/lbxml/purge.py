@@ -67,8 +67,13 @@ def write_jobs(jobs: Iterable[str]) -> Iterable[bytes]:
     """The lines of a list of jobs, one a job between the first and the last."""
     yield b"\t<jobs>\r\n"
     for job in jobs:
-        yield b"\t\t<jobId>%b</jobId>\r\n" % escape(job)
+        yield write_job(job)
     yield b"\t</jobs>\r\n"
+
+
+def write_job(job: str) -> bytes:
+    """One line of a list of jobs."""
+    return b"\t\t<jobId>%b</jobId>\r\n" % escape(job)
 
 
 def write_request(asked: Request) -> bytes:
