@@ -121,6 +121,7 @@ class Tunnel(Generic[R]):
         self.counts = Counts()
         #: Why the destination was refused last, None when it is not.
         self.refusal: str | None = None
+        self.failed = 0  #: pauses after a failure, since the start
         self._queue = queue
         self._compose = compose
         self._publisher = publisher
@@ -310,6 +311,7 @@ class Tunnel(Generic[R]):
         self._queue.rewind()
         pause = self._delay(self._failures)
         self._failures += 1
+        self.failed += 1
         self._log.warn(
             "{destination}: {reason}; next try in {pause:.0f} s, {pending} messages wait",
             destination=self._queue.destination,

@@ -28,6 +28,8 @@ _log = Logger()
 class Carrier(Interface):
     """Takes what is in one queue to where it belongs."""
 
+    failed: int  #: pauses after a failure, since the start
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -80,6 +82,11 @@ class Forwarder(Service):
         self._carriers.clear()
         self._confirmations.close()
         return self._spool.close()
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How often each destination failed since the start."""
+        return {destination: carrier.failed for destination, carrier in self._carriers.items()}
 
     def hasten(self, destination: str) -> None:
         """Try a destination now that may be pausing after a failure."""

@@ -64,10 +64,11 @@ class Intake:
         hasten: Callable[[str], None] = lambda destination: None,
         admission: Admission = Admission(()),  # noqa: B008  # of no broker
         limits: AnswerLimits = AnswerLimits(),  # noqa: B008  # immutable
+        answered: Callable[[list[int]], None] = lambda codes: None,
     ) -> None:
         """`forward` (HOST:PORT) replaces the servers of all job ids; `hasten` ends the pause of a destination.
 
-        `admission` decides on messages to brokers.
+        `admission` decides on messages to brokers; `answered` is told the answers of each chunk of lines.
         """
         self._spool = spool
         self._confirmations = confirmations
@@ -77,6 +78,7 @@ class Intake:
         self._hasten = hasten
         self._admission = admission
         self._limits = limits
+        self._answered = answered
         self._flushing = 0  # destinations that flushes wait for
 
     def take(self, lines: list[bytes], peer: Identity) -> Deferred[list[int]]:
@@ -123,7 +125,12 @@ class Intake:
         def note(code: int, place: int) -> None:
             answers[place] = code
 
-        return self._store(records).addCallback(settled)
+        def told(answers: list[int]) -> list[int]:
+            self._answered(answers)
+            return answers
+
+        answered: Deferred[list[int]] = self._store(records).addCallback(settled)
+        return answered.addCallback(told)
 
     # Storing
 

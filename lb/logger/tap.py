@@ -23,6 +23,7 @@ from lb.logger.confirmations import Confirmations
 from lb.logger.forwarder import Forwarder
 from lb.logger.intake import Intake
 from lb.logger.limits import AnswerLimits, DeliveryLimits, TunnelLimits
+from lb.logger.metrics import LoggerMetrics, check_spool
 from lb.logger.receiver import ProducerPort
 from lb.model.errors import LBError
 from lb.model.jobid import split_server
@@ -32,6 +33,8 @@ from lb.service.bounds import Limits
 from lb.service.descriptors import provide
 from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
+from lb.service.metrics import registry
+from lb.service.monitoring import Monitoring, check_certificate
 from lb.spool.errors import SpoolError
 from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
@@ -105,6 +108,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
     reach = servers(credentials, reactor, delivering.connect)
     tunnels = Brokers(brokers, SessionOpener(reactor, credentials), reactor, confirmations, tunnelling)
     forwarder = Forwarder(spool, reach, confirmations, reactor, random.random, delivering, tunnels.tunnel)
+    counted = registry()
+    metrics = LoggerMetrics(counted)
     intake = Intake(
         spool,
         confirmations,
@@ -114,6 +119,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         hasten=forwarder.hasten,
         admission=Admission(brokers, policy, tunnelling, lambda: forwarder.addresses),
         limits=answering,
+        answered=metrics.answered,
     )
 
     def when_ready(resume: Callable[[], None]) -> None:
@@ -135,7 +141,21 @@ def compose(options: Options, reactor: Any) -> MultiService:
         reactor, host, options["port"], producers, credentials.server(certificate_required=False, alpn=[dglog.ALPN])
     )
     port.setServiceParent(service)
-    Readiness(lambda: f"lb-logger ready: producers {host}:{port.bound}, spool {directory}").setServiceParent(service)
+    metrics.watch(spool, lambda: forwarder.failures, producers, reactor.seconds, lambda: credentials.expires)
+    monitoring = None
+    if options["metrics-port"] is not None:
+        certificate = check_certificate(lambda: credentials.expires, reactor.seconds)
+        ready = {"journals": check_spool(spool), "certificate": certificate}
+        monitoring = Monitoring(
+            reactor, options["metrics-port"], counted, {"disk": lambda: spool.run(lambda: None)}, ready
+        )
+        monitoring.setServiceParent(service)
+    Readiness(
+        lambda: (
+            f"lb-logger ready: producers {host}:{port.bound}, spool {directory}"
+            + (f" metrics http://127.0.0.1:{monitoring.bound}/" if monitoring is not None else "")
+        )
+    ).setServiceParent(service)
     return service
 
 

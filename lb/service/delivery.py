@@ -37,6 +37,7 @@ class Delivery(Generic[R]):
     ) -> None:
         #: Why nothing is delivered, None when all is well.
         self.trouble: str | None = None
+        self.failed = 0  #: pauses after a failure, since the start
         self._queue = queue
         self._endpoint = endpoint
         self._listener = listener
@@ -166,6 +167,7 @@ class Delivery(Generic[R]):
         first = self._limits.first_pause
         longest = min(self._limits.longest_pause, first * 2.0 ** min(self._failures, 30))
         self._failures += 1
+        self.failed += 1
         pause = max(first, longest * (0.5 + self._random() / 2))
         self._log.warn(
             "{destination}: {reason}; next try in {pause:.0f} s, {pending} records wait",

@@ -177,6 +177,8 @@ class Logger:
             limits=delivery,
             tunnel=self.brokers.tunnel,
         )
+        #: Answers, a chunk of lines at a time.
+        self.answered: list[list[int]] = []
         self.intake = Intake(
             self.spool,
             self.confirmations,
@@ -186,6 +188,7 @@ class Logger:
             hasten=self.forwarder.hasten,
             admission=Admission(brokers, policy, tunnelling, lambda: self.forwarder.addresses),
             limits=answering,
+            answered=self.answered.append,
         )
         limits = Limits(anonymous_bytes=1_000, message_bytes=100_000)
         self.port = ExchangeFactory(partial(ProducerPort, self.intake, limits), self.clock, limits)
