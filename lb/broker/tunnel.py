@@ -183,21 +183,22 @@ class Tunnel(Generic[R]):
         # A destination that was refused is tried with one message, so that order holds when it is mended meanwhile.
         window = self._limits.window_messages if not self._failures else 1
         while not self._at_rest and self._out < window:
-            if not self._held:
-                # Not for every message that is confirmed: a look at the disk costs more than all the rest.
-                roomy = self._out <= window * 3 // 4 and self._out_bytes <= self._limits.window_bytes * 3 // 4
-                if not self._reading and self._queue.readable and roomy:
-                    self._reading = True
-                    fetched = self._queue.read(window - self._out, self._limits.window_bytes - self._out_bytes)
-                    fetched.addCallbacks(self._fetched, self._unread)
-                    continue  # it may have come at once
+            if not self._held and (self._reading or not self._queue.readable):
                 return
-            if self._out and self._out_bytes + len(self._held[0].payload) > self._limits.window_bytes:
-                return
-            if self._publisher.full:
+            if self._publisher.full:  # nor is anything read, so that it waits on disk
                 self._waiting_for_room = True
                 self._publisher.when_room().addCallback(self._room)
                 continue
+            if not self._held:
+                # Not for every message that is confirmed: a look at the disk costs more than all the rest.
+                if self._out > window * 3 // 4 or self._out_bytes > self._limits.window_bytes * 3 // 4:
+                    return
+                self._reading = True
+                fetched = self._queue.read(window - self._out, self._limits.window_bytes - self._out_bytes)
+                fetched.addCallbacks(self._fetched, self._unread)
+                continue  # it may have come at once
+            if self._out and self._out_bytes + len(self._held[0].payload) > self._limits.window_bytes:
+                return
             self._publish(self._held.popleft())
 
     def _room(self, _: None) -> None:
