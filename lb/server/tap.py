@@ -18,6 +18,7 @@ from twisted.python import usage
 
 from lb.broker.dial import SessionOpener
 from lb.broker.limits import CollectLimits, LinkLimits, PublisherLimits
+from lb.broker.notifications import DEFAULT_PREFIXES, TopicLimits, Topics, read_format
 from lb.broker.options import BrokerOptions
 from lb.broker.source import Source, read_source
 from lb.broker.vouching import Vouching, read_vouching
@@ -39,6 +40,7 @@ from lb.server.lookup import Limits as AnswerLimits
 from lb.server.maintenance import Maintenance
 from lb.server.metrics import ServerMetrics
 from lb.server.notify import requestport
+from lb.server.notify.brokers import Brokers
 from lb.server.notify.keeper import Site
 from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
 from lb.server.notify.service import Notifications
@@ -68,6 +70,7 @@ from lb.web.api.service import API
 from lb.web.jobs import ServerInfo
 from lb.web.site import site
 from lb.wire import il, recompute
+from lb.wire.brokerstate import Format
 
 #: The store port is this much above the main port (spec: wire-logging.md §1.1).
 STORE_OFFSET: Final = 1
@@ -88,25 +91,39 @@ class Options(BrokerOptions):
     optParameters: ClassVar[list[list[Any]]] = [
         *BrokerOptions.optParameters,
         ["database", None, None, "sqlite:///PATH (default: lb.sqlite in the state directory)"],
+        [
+            "notif-format",
+            None,
+            None,
+            "notifications for brokers are plain JSON, or cloudevents (default: plain)",
+        ],
         ["policy", None, None, "policy file (default: who is authenticated may register and log)"],
         ["families", None, None, "directory of descriptions of job families (default: only those that come with lb)"],
     ]
     optFlags: ClassVar[list[list[Any]]] = [["grey-jobs", None, "accept events of jobs that are not registered yet"]]
-    option_defaults: ClassVar[Mapping[str, str]] = {**BrokerOptions.option_defaults, "port": "9000"}
+    option_defaults: ClassVar[Mapping[str, str]] = {
+        **BrokerOptions.option_defaults,
+        "port": "9000",
+        "notif-format": Format.PLAIN.value,
+    }
     bounds: ClassVar[tuple[type, ...]] = (
         QueryLimits,
         ServerLimits,
         NotifyLimits,
         NotifyDeliveryLimits,
+        TopicLimits,
+        PublisherLimits,
+        LinkLimits,
         APILimits,
         WatchLimits,
         CollectLimits,
-        LinkLimits,
-        PublisherLimits,
     )
 
     repeated: ClassVar[Mapping[str, Repeated]] = {
         **BrokerOptions.repeated,
+        "topic-prefix": Repeated(
+            f"beginning of topics at brokers that notifications may be sent to (default: {' '.join(DEFAULT_PREFIXES)})"
+        ),
         "site-notification": Repeated(
             "NAME=HOST:PORT[?query=CONDITIONS][?flags=F+F]: a registration for notifications kept by the server",
             "=",
@@ -134,6 +151,15 @@ class Options(BrokerOptions):
             return load(Path(self["policy"])) if self["policy"] else Policy.open()
         except PolicyError as error:
             raise usage.UsageError(str(error)) from None
+
+    @property
+    def topics(self) -> Topics:
+        """The addresses at brokers that notifications may be sent to."""
+        try:
+            form = read_format(self["notif-format"])
+        except LBError as error:
+            raise usage.UsageError(f"--notif-format: {error.description}") from None
+        return Topics(tuple(self.brokers), self["topic-prefix"] or DEFAULT_PREFIXES, form)
 
     def read_sites(self, now: int) -> list[Site]:
         """The registrations for notifications that the site wants to have; `now`: seconds since the epoch."""
@@ -221,7 +247,16 @@ def compose(options: Options, reactor: Any) -> MultiService:
     watch = Watch(metrics.asked, options.limits(WatchLimits).slow_query)
     answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
     questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
-    delivery = options.limits(NotifyDeliveryLimits)
+    delivery, topics = options.limits(NotifyDeliveryLimits), options.topics
+    outlets = Brokers(
+        options.brokers,
+        topics,
+        SessionOpener(reactor, credentials),
+        reactor,
+        limits=options.limits(TopicLimits),
+        publishing=options.limits(PublisherLimits),
+        linking=options.limits(LinkLimits),
+    )
     notifications = Notifications(
         reactor,
         writer,
@@ -235,6 +270,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         salt=store.salt,
         limits=options.limits(NotifyLimits),
         delivery=delivery,
+        brokers=outlets,
         sites=options.read_sites(int(reactor.seconds())),
         owner=options.own_name,
         port=options["port"],
@@ -255,6 +291,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         tally=metrics,
         stored=feed.stored,
     )
+    outlets.watch(counted)
     collector = Collector(ingest, writing.call, storing, metrics)
     quarantine = Quarantine(str(options.state / "quarantine"), OSFileSystem(), reactor.seconds)
     collecting = BrokerSources(
@@ -275,7 +312,12 @@ def compose(options: Options, reactor: Any) -> MultiService:
     pages = site(
         questions,
         reactor,
-        server_info=ServerInfo(identity=options.own_name, indices=INDICES),
+        server_info=ServerInfo(
+            identity=options.own_name,
+            indices=INDICES,
+            brokers=tuple(str(url) for urls in options.brokers.values() for url in urls),
+            prefixes=topics.prefixes if options.brokers else (),
+        ),
         api=api,
         watch=watch,
         registrations=notifications.subscriptions,
@@ -297,6 +339,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
     service = options.service()
     Backend(store, writing, reading, collector).setServiceParent(service)
     notifications.setServiceParent(service)
+    for link in outlets.links:
+        link.setServiceParent(service)
     main_port = TLSPort(reactor, host, port, main, credentials.server(certificate_required=False))
     main_port.setServiceParent(service)
     store_port = TLSPort(

@@ -279,6 +279,9 @@ class Marks(Protocol):
 class OutboxWriter(Protocol):
     """The writing side of registrations and the outbox; each call is a transaction of its own."""
 
+    def continue_from(self, number: int) -> None:
+        """Have notices get greater numbers than this."""
+
     def new_notice(self) -> int:
         """A number for a notice that is about to be written."""
 

@@ -65,6 +65,10 @@ class SQLiteOutboxWriter:
         self._connection = connection
         (self._last_notice,) = connection.execute("SELECT coalesce(max(id), 0) FROM notices").fetchone()
 
+    def continue_from(self, number: int) -> None:
+        """Have notices get greater numbers than this."""
+        self._last_notice = max(self._last_notice, number)
+
     def new_notice(self) -> int:
         self._last_notice += 1
         return int(self._last_notice)

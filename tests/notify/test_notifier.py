@@ -57,12 +57,15 @@ class Notifying(SynchronousTestCase):
             self.store.outbox_reader(),
             self.reading,
             self._store_receipts,
-            {"": Kind(SocketLines("lb.example"), self._deliver)},
+            self._kinds(),
             self.clock,
             LIMITS.receipt_delay,
         )
         self.notifier.startService()
         self.reading.run()
+
+    def _kinds(self) -> dict[str, Kind]:
+        return {"": Kind(SocketLines("lb.example"), self._deliver)}
 
     def _close(self) -> None:
         """As kill -9 does: nothing more is stored."""
@@ -100,7 +103,9 @@ class Notifying(SynchronousTestCase):
         for _ in range(count):
             number = self.outbox.new_notice()
             made = encode(Job(status(exit_code=number)))
-            self.outbox.write(Outgoing([NewNotice(number, NOW, made, tuple(one.number for one in receivers))]))
+            self.outbox.write(
+                Outgoing([NewNotice(number, NOW * 1_000_000, made, tuple(one.number for one in receivers))])
+            )
             told.append(number)
         self.notifier.wake([one.number for one in receivers])
         self.reading.run()
@@ -138,7 +143,9 @@ class Delivering(Notifying):
         (line,) = self.receivers["127.0.0.1:4000", ALICE].received()
         told = notification.read(line)
         self.assertEqual((told.notifid, told.owner, told.expires), (str(one.id), ALICE, NOW + 10_000))
-        self.assertEqual((told.destination, told.host, told.timestamp), ("127.0.0.1:4000", "lb.example", NOW))
+        self.assertEqual(
+            (told.destination, told.host, told.timestamp), ("127.0.0.1:4000", "lb.example", NOW * 1_000_000)
+        )
 
     def test_window_of_one(self) -> None:
         """A C receiver gets the next notification when it has answered the one before, in order (P4)."""
@@ -168,7 +175,7 @@ class Delivering(Notifying):
         for size in (LIMITS.window_bytes * 2, 10, LIMITS.window_bytes - 100, 10):
             number = self.outbox.new_notice()
             made = encode(Job(status(exit_code=number, reason="r" * size)))
-            self.outbox.write(Outgoing([NewNotice(number, NOW, made, (one.number,))]))
+            self.outbox.write(Outgoing([NewNotice(number, NOW * 1_000_000, made, (one.number,))]))
             told.append(number)
         self.notifier.wake([one.number])
         self.reading.run()
@@ -281,7 +288,7 @@ class Moving(Notifying):
         one = self._register()
         number = self.outbox.new_notice()
         made = encode(Job(status(exit_code=number)))
-        self.outbox.write(Outgoing([NewNotice(number, NOW, made, (one.number,))]))
+        self.outbox.write(Outgoing([NewNotice(number, NOW * 1_000_000, made, (one.number,))]))
         self.notifier.wake([one.number])
         receiver.close()
         self._advance(5)

@@ -21,6 +21,7 @@ from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.notify.address import SOCKET
 from lb.server.notify.announcement import Announcement
+from lb.server.notify.brokers import BROKER, Brokers
 from lb.server.notify.keeper import Keeper, Site
 from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
 from lb.server.notify.notifier import Deliverer, Kind, Notifier
@@ -36,6 +37,10 @@ from lb.store.interface import OutboxReader, Writer
 #: Seconds between looks at what expired; and while there is much to delete.
 _SWEEP: Final = 60.0
 _SWEEP_ON: Final = 0.25
+
+
+#: A second has room for so many notices, 2 to the power of this, on the average of a server's life.
+_NUMBER_BITS: Final = 20
 
 
 class Notifications(Service):
@@ -58,13 +63,15 @@ class Notifications(Service):
         salt: str,
         limits: NotifyLimits,
         delivery: NotifyDeliveryLimits,
+        brokers: Brokers,
         sites: Sequence[Site] = (),
         owner: str = "",
         port: int = DEFAULT_PORT,
     ) -> None:
         """`receiver(destination, owner)` says how a listening socket is reached; `host` is this server's name.
 
-        `sites`: registrations to be kept, in the name of `owner`; `port`: of this server, for their ids.
+        The links of `brokers` are not run here. `sites`: registrations to be kept, in the name of `owner`; `port`: of
+        this server, for their ids.
         """
         self._reactor = reactor
         self._writing = writing
@@ -77,7 +84,9 @@ class Notifications(Service):
             endpoint = partial(receiver, registration.destination, registration.owner)
             return Delivery(queue, endpoint, reactor, random, delivery)
 
-        kinds = {SOCKET: Kind(SocketLines(host), deliver)}
+        # Numbers are never given again, also when the store has forgotten all of them: brokers' clients sort by them.
+        writer.outbox.continue_from(int(reactor.seconds()) << _NUMBER_BITS)
+        kinds = {SOCKET: Kind(SocketLines(host), deliver), BROKER: brokers.kind}
         self._notifier = Notifier(
             self._registry.all(),
             reader,
