@@ -308,7 +308,15 @@ def compose(options: Options, reactor: Any) -> MultiService:
         publisher_limits=options.limits(PublisherLimits),
     )
     collecting.watch(counted)
-    api = API(questions, collector, feed, reactor, options.limits(APILimits), lambda: figures(counted))
+    api = API(
+        questions,
+        collector,
+        feed,
+        reactor,
+        options.limits(APILimits),
+        figures=lambda: figures(counted),
+        registrations=notifications.subscriptions,
+    )
     pages = site(
         questions,
         reactor,

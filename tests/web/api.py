@@ -40,10 +40,18 @@ class Served:
         changes = Changes(self.server.reader, Assembly(self.server.reader, lambda: self.server.policy, "salt"))
         self.feed = Feed(Here(), changes, lambda: self.server.writer.last_change, self.clock, lambda call: call())
         self.server.stored = self.feed.stored
+        self.registrations: Any = None
         self.api = self.make()
 
     def make(self, storing: Any = None) -> API:
-        return API(questions(self.server), storing or self.collector, self.feed, self.clock, self.limits)
+        return API(
+            questions(self.server),
+            storing or self.collector,
+            self.feed,
+            self.clock,
+            self.limits,
+            registrations=self.registrations,
+        )
 
     def connect(self, peer: Identity = OWNER) -> Connection:
         return Connection(self, lambda transport: peer)

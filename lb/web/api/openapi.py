@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import lb
 from lb.model.catalogue import LEVEL_CODES, TYPES, Attribute, EventType, Kind, Source
-from lb.model.query import FORMS, NAMED, AttributeForm
+from lb.model.query import FORMS, NAMED, AttributeForm, Operator
 from lb.model.query import Attribute as QueryAttribute
 from lb.model.query import Kind as ConditionKind
 from lb.model.status import ATTRIBUTES, STATE_NAMES, StatusAttribute
@@ -35,6 +35,19 @@ _STREAM: Final = (
     "server-sent events: `job` with the state of a job that changed, `gone` with the jobId of one that does not meet "
     "the conditions now; `begin` first, or `reset` when changes may have been missed: then ask for the list again"
 )
+
+_CONDITION: Final = {
+    "type": "object",
+    "required": ["attribute", "operator"],
+    "properties": {
+        "attribute": {"type": "string", "enum": [form.element for form in FORMS.values()]},
+        "name": _TEXT,
+        "state": {"type": "string", "enum": list(STATE_NAMES)},
+        "operator": {"type": "string", "enum": [operator.name.lower() for operator in Operator]},
+        "value": {"type": ["string", "integer"]},
+        "value2": {"type": ["string", "integer"]},
+    },
+}
 
 #: What every error looks like.
 _PROBLEM: Final = {
@@ -186,6 +199,21 @@ def _schemas() -> dict[str, Any]:
         "Events": _object(("events",), events=_list("Event")),
         "Results": {"oneOf": [result, results]},
         "Change": {"type": "string", "description": _STREAM},
+        "Registration": _object(
+            ("id", "owner", "destination", "valid", "flags", "jobs", "conditions"),
+            id=_TEXT,
+            owner=_TEXT,
+            destination=_TEXT,
+            valid=_TIME,
+            flags={"type": "array", "items": _TEXT},
+            jobs={"type": "array", "items": _TEXT},
+            conditions={
+                "type": "array",
+                "items": {"type": "array", "items": _CONDITION},
+                "description": "all groups must hold, of each group one condition",
+            },
+        ),
+        "Registrations": _object(("registrations",), registrations=_list("Registration")),
         "Stats": _object(
             ("version", "uptime", "figures"),
             version=_TEXT,

@@ -58,6 +58,11 @@ FLAG: Final = Parameter(
 AFTER: Final = Parameter(
     "after", {"type": "string"}, "where to go on: the id of an event of the stream; `Last-Event-ID` wins over it"
 )
+SCOPE: Final = Parameter(
+    "scope",
+    {"type": "string", "enum": ["own", "all", "foreign"], "default": "own"},
+    "whose registrations; those of others are shown to administrators",
+)
 QUERY: Final = Parameter("query", {"type": "string"}, "conditions in one text, in the grammar of the pages' addresses")
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from lb.web.api.messages import EVENTS, JSON, Answer, Asked, Streaming
-from lb.web.api.parameters import AFTER, CURSOR, FLAG, LIMIT, QUERY, Parameter
+from lb.web.api.parameters import AFTER, CURSOR, FLAG, LIMIT, QUERY, SCOPE, Parameter
 
 if TYPE_CHECKING:
     from lb.web.api.service import API
@@ -99,6 +99,21 @@ ROUTES: Final = (
         parameters=(FLAG, QUERY, AFTER),
         conditions=True,
         produces=EVENTS,
+    ),
+    Route(
+        "GET",
+        "/registrations",
+        "Registrations for notifications",
+        lambda api, asked, path: api.registrations.list(asked),
+        "Registrations",
+        parameters=(SCOPE,),
+    ),
+    Route(
+        "GET",
+        "/registrations/{unique}",
+        "One registration, by the unique part of its id",
+        lambda api, asked, path: api.registrations.one(asked, path["unique"]),
+        "Registration",
     ),
     Route(
         "GET",

@@ -19,6 +19,7 @@ from lb.web.api.jobs import JobDocuments
 from lb.web.api.limits import APILimits
 from lb.web.api.messages import EVENTS, Answer, Asked, Problem, Streaming, answer, problem
 from lb.web.api.parameters import read
+from lb.web.api.registrations import RegistrationDocuments, Registrations
 from lb.web.api.routes import ROOT, ROUTES, Route
 from lb.web.api.stream import Changes, Streams
 from lb.web.jobs import JobPages
@@ -32,6 +33,7 @@ class API:
     jobs: JobDocuments
     intake: Intake
     streams: Streams
+    registrations: RegistrationDocuments
     now: Callable[[], float]
     limits: APILimits
 
@@ -43,10 +45,12 @@ class API:
         clock: IReactorTime,
         limits: APILimits = APILimits(),  # noqa: B008  # immutable
         figures: Callable[[], Mapping[str, float]] = dict,
+        registrations: Registrations | None = None,
     ) -> None:
         """`clock` gives seconds since the epoch; `figures`: what the server counted since it started."""
         self.jobs = JobDocuments(jobs, limits)
         self.intake = Intake(storing, limits)
+        self.registrations = RegistrationDocuments(registrations)
         self.streams = Streams(changes, clock, limits)
         self.now = clock.seconds
         self.limits = limits
