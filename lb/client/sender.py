@@ -116,7 +116,7 @@ class SenderConnection(Exchange):
         return answered
 
     def refusal(self, reason: Exception) -> bytes:
-        return b""
+        return il.write_reply(reason.reply) if isinstance(reason, il.FrameTooLongError) else b""
 
     def answered(self) -> None:
         """Some message has its answer: write what can be written, soon and at once for all."""

@@ -6,7 +6,6 @@ connection, a header that is none ends it without a word, as C peers expect.
 
 from __future__ import annotations
 
-import errno
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -57,10 +56,9 @@ class LineReader:
             except il.FrameError as error:
                 raise BrokenStreamError(str(error), lines, _UNDECODABLE) from None
         if broken is not None:
-            # Without an answer a logger would send a frame that is too long again and again, and nothing behind it.
-            too_long = isinstance(broken, il.FrameTooLongError)
-            reply = il.Reply(il.Major.PROTO, errno.E2BIG, str(broken)) if too_long else None
-            raise BrokenStreamError(str(broken), lines, reply)
+            raise BrokenStreamError(
+                str(broken), lines, broken.reply if isinstance(broken, il.FrameTooLongError) else None
+            )
         return lines
 
 

@@ -26,7 +26,15 @@ class FrameError(LengthPrefixError):
 
 
 class FrameTooLongError(FrameError):
-    """A frame is announced that is longer than what is taken; nothing after its header is looked at."""
+    """A frame is announced that is longer than what is taken; nothing after its header is looked at.
+
+    Without an answer its sender would repeat it for ever, and send nothing behind it.
+    """
+
+    @property
+    def reply(self) -> Reply:
+        """The refusal for good."""
+        return Reply(Major.PROTO, errno.E2BIG, str(self))
 
 
 class Major:

@@ -276,14 +276,15 @@ class ReceiverTests(TestCase):
         self.assertEqual([await reply for reply in replies], [il.OK] * 32)
 
     async def test_oversize(self) -> None:
-        """A message beyond the bound ends its connection before memory is spent on it (P10)."""
+        """A message beyond the bound is refused for good before memory is spent on it (P5, P10)."""
         receiver = self.receiver(known=[ID], limits=limits(message_bytes=4096))
         sender = self.sender(receiver)
         fits = sender.deliver(line(1, padding=1000))
         await self.take(receiver)
         (await self.take_nothing(receiver, fits))
-        with self.assertRaises(LBError):
-            await self.sender(receiver).deliver(line(2, padding=5000))
+        refusal = await self.sender(receiver).deliver(line(2, padding=5000))
+        self.assertEqual((refusal.major, refusal.minor), (il.Major.PROTO, errno.E2BIG))
+        self.assertTrue(il.is_permanent(refusal))
 
     async def take_nothing(self, receiver: Receiver, replying: Deferred[il.Reply]) -> None:
         """Come for the next one, which does not come."""
