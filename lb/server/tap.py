@@ -26,6 +26,8 @@ from lb.model.errors import LBError
 from lb.rpc.plain import OFFSET as PB_OFFSET
 from lb.rpc.port import PBFactory
 from lb.security.policy import Action, Policy, PolicyError, load
+from lb.server.admin import options as administration
+from lb.server.admin.service import AdministrationService
 from lb.server.assembly import Assembly
 from lb.server.brokersources import BrokerSources
 from lb.server.changes import Changes
@@ -99,8 +101,12 @@ class Options(BrokerOptions):
         ],
         ["policy", None, None, "policy file (default: who is authenticated may register and log)"],
         ["families", None, None, "directory of descriptions of job families (default: only those that come with lb)"],
+        *administration.PARAMETERS,
     ]
-    optFlags: ClassVar[list[list[Any]]] = [["grey-jobs", None, "accept events of jobs that are not registered yet"]]
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["grey-jobs", None, "accept events of jobs that are not registered yet"],
+        *administration.FLAGS,
+    ]
     option_defaults: ClassVar[Mapping[str, str]] = {
         **BrokerOptions.option_defaults,
         "port": "9000",
@@ -117,10 +123,12 @@ class Options(BrokerOptions):
         APILimits,
         WatchLimits,
         CollectLimits,
+        administration.AdministrationLimits,
     )
 
     repeated: ClassVar[Mapping[str, Repeated]] = {
         **BrokerOptions.repeated,
+        **administration.REPEATED,
         "topic-prefix": Repeated(
             f"beginning of topics at brokers that notifications may be sent to (default: {' '.join(DEFAULT_PREFIXES)})"
         ),
@@ -201,15 +209,24 @@ class Options(BrokerOptions):
 class Backend(Service):
     """The store and the two threads that use it; closed when everything that came in is written."""
 
-    def __init__(self, store: SQLiteStore, writing: Worker, reading: Worker, collector: Collector) -> None:
+    def __init__(
+        self,
+        store: SQLiteStore,
+        writing: Worker,
+        reading: Worker,
+        collector: Collector,
+        administered: AdministrationService,
+    ) -> None:
         self._store = store
         self._writing = writing
         self._reading = reading
         self._collector = collector
+        self._administered = administered
 
     @inlineCallbacks
     def stopService(self) -> Any:
         super().stopService()
+        yield self._administered.stop()
         yield self._collector.when_idle()
         self._reading.stop()
         self._writing.stop()
@@ -245,7 +262,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
     counted = registry()
     metrics = ServerMetrics(counted)
     watch = Watch(metrics.asked, options.limits(WatchLimits).slow_query)
-    answers = AnswerLimits(storing.answer_jobs, storing.answer_events)
+    answers = AnswerLimits(storing.answer_jobs, storing.answer_events, administration.mode(options, "no-index", 0))
     questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
     delivery, topics = options.limits(NotifyDeliveryLimits), options.topics
     outlets = Brokers(
@@ -277,19 +294,40 @@ def compose(options: Options, reactor: Any) -> MultiService:
     )
     changes = Changes(reader, Assembly(reader, lambda: policy, store.salt))
     feed = Feed(reading, changes, lambda: writer.last_change, reactor, reactor.callFromThread)
+    cache = JobCache(storing.cached_jobs, storing.cached_text)
+    statistics = administration.mode(options, "count-statistics", 1)
     ingest = Ingest(
         writer,
         lambda: policy,
         reactor.seconds,
         grey_jobs=bool(options["grey-jobs"]),
         max_subjobs=storing.subjobs,
-        cache=JobCache(storing.cached_jobs, storing.cached_text),
+        cache=cache,
         host=socket.gethostname(),
         user=options.own_name,
         families=families,
         announce=notifications.announcement,
         tally=metrics,
         stored=feed.stored,
+        reuse_purged=bool(options["reuse-purged"]),
+        statistics=bool(statistics),
+    )
+    administering = options.limits(administration.AdministrationLimits)
+    administered = AdministrationService(
+        writer,
+        writing,
+        store.reader(renewal(families)),
+        cache,
+        lambda: policy,
+        reactor,
+        administration.places(options),
+        families=families,
+        max_subjobs=storing.subjobs,
+        own_name=options.own_name,
+        announce=notifications.announcement,
+        ages=administration.ages(options),
+        interval=administering.retention_interval,
+        statistics=statistics,
     )
     outlets.watch(counted)
     collector = Collector(ingest, writing.call, storing, metrics)
@@ -334,8 +372,9 @@ def compose(options: Options, reactor: Any) -> MultiService:
     others: dict[str, Answering] = {
         recompute.PATH: lambda request, peer, address: maintenance.recompute(request, peer),
         requestport.PATH: requestport.RequestPort(notifications.subscriptions).answer,
+        **administered.answers,
     }
-    main = QueryFactory(QueryPort(questions, others), pages, reactor, limits, watch)
+    main = QueryFactory(QueryPort(questions, others, administering.answer_bytes), pages, reactor, limits, watch)
     events = ExchangeFactory(
         partial(StorePort, collector, limits),
         reactor,
@@ -345,7 +384,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
     )
     host, port = options["host"], options["port"]
     service = options.service()
-    Backend(store, writing, reading, collector).setServiceParent(service)
+    Backend(store, writing, reading, collector, administered).setServiceParent(service)
+    administered.setServiceParent(service)
     notifications.setServiceParent(service)
     for link in outlets.links:
         link.setServiceParent(service)

@@ -134,14 +134,24 @@ class Load:
     log = Logger()
 
     def __init__(
-        self, loading: Loading, thread: Caller, writing: Caller, directories: Sequence[Path], now: Callable[[], float]
+        self,
+        loading: Loading,
+        thread: Caller,
+        writing: Caller,
+        directories: Sequence[Path],
+        now: Callable[[], float],
+        go_on: Callable[[], None] = lambda: None,
     ) -> None:
-        """`thread` reads files, `writing` is that of `loading`; the first of `directories` takes what is refused."""
+        """`thread` reads files, `writing` is that of `loading`; the first of `directories` takes what is refused.
+
+        `go_on` raises when it is time to end.
+        """
         self._loading = loading
         self._thread = thread
         self._writing = writing
         self._directories = directories
         self._now = now
+        self._go_on = go_on
 
     async def __call__(self, name: str) -> Result:
         """Load a file, or of an archive one job: ``FILE#UNIQUE``; raises ENOENT, EPERM, EINVAL, `StoreError`, OSError.
@@ -155,6 +165,7 @@ class Load:
         first, last = 0, 0
         try:
             while page := await self._thread.call(next, pages, None):
+                self._go_on()
                 moments = [arrived // _MICROSECONDS for arrived, _ in page]
                 first, last = min([*moments, *([first] if first else [])]), max(*moments, last)
                 replies = await self._writing.call(self._loading.restore, page)

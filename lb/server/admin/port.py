@@ -49,6 +49,17 @@ class Places(NamedTuple):
     archives: Path
 
 
+class Stopping:
+    """Whether it is time to end."""
+
+    stopping = False
+
+    def check(self) -> None:
+        """Raises when it is."""
+        if self.stopping:
+            raise LBError(errno.ECANCELED, "the server is stopping; ask again when it is back")
+
+
 class Administration:
     """Answers the requests of administrators; one purge, dump or load at a time."""
 
@@ -69,8 +80,9 @@ class Administration:
         *,
         own_name: str,
         statistics: int = 1,
+        go_on: Callable[[], None] = lambda: None,
     ) -> None:
-        """`reader` belongs to `thread`, `writer` to `writing`.
+        """`reader` belongs to `thread`, `writer` to `writing`; `go_on` raises when it is time to end.
 
         `statistics`: who may ask for them: 0 nobody, 1 administrators and GET_STATISTICS, 2 everybody.
         """
@@ -86,6 +98,7 @@ class Administration:
         self._places = places
         self._own_name = own_name
         self._statistics = statistics
+        self._go_on = go_on
         self._one = DeferredLock()
 
     @property
@@ -115,6 +128,14 @@ class Administration:
                 return http.response(status, failed(error=error))
 
         return lambda request, peer, address: Deferred.fromCoroutine(answer(request, peer))
+
+    def archive(self, asked: purge_document.Request, file: DumpFile) -> Deferred[int]:
+        """Purge into an archive, when it is its turn; the number of jobs."""
+        return self._one.run(lambda: Deferred.fromCoroutine(self._purging(asked, file)))
+
+    def idle(self) -> Deferred[None]:
+        """Fires when nothing is done any more of what has been asked by now."""
+        return self._one.run(lambda: None)
 
     def _administrator(self, peer: Identity, what: str) -> None:
         if not (self._policy().allows(Action.ADMIN_ACCESS, peer) or same_person(peer.name, self._own_name)):
@@ -147,6 +168,7 @@ class Administration:
                 listed.write(purge_document.write_job(jobid))
 
         async with self._one:
+            self._go_on()
             wanted = PurgeFlag.SERVER_DUMP in asked.flags and PurgeFlag.REALLY_PURGE in asked.flags
             file = DumpFile(self._places.purges, "purge", self._now()) if wanted else None
             try:
@@ -175,6 +197,7 @@ class Administration:
         self._administrator(peer, "dump")
         asked = dump_document.read_dump_request(request.body)
         async with self._one:
+            self._go_on()
             # Told by the writing thread: what came before is stored by then, what comes later is stamped later.
             now, marks = await self._writing.call(lambda: (self._now(), (self._mark(_STARTED), self._mark(_ENDED))))
             since, until = (_moment(each, now, *marks) for each in (asked.since, asked.until))
@@ -184,7 +207,7 @@ class Administration:
             try:
                 slices = dump(self._reader, file, since, until)
                 while await self._thread.call(lambda: next(slices, _END)) is not _END:
-                    pass
+                    self._go_on()
             finally:
                 await self._thread.call(file.close)
             await self._writing.call(self._writer.marks.put, {_STARTED: since, _ENDED: until})
@@ -199,6 +222,7 @@ class Administration:
         self._administrator(peer, "load")
         name = dump_document.read_load_request(request.body)
         async with self._one:
+            self._go_on()
             result = await self._load(name)
         self.log.info("{name} loaded by {peer}", name=name, peer=peer.name)
         return http.response(200, dump_document.write_load_result(result))

@@ -44,14 +44,16 @@ class Purging:
         clear: Callable[[int], bool],
         writing: Caller,
         clock: IReactorTime,
+        go_on: Callable[[], None] = lambda: None,
     ) -> None:
-        """`reader` belongs to `thread`; `removal` and `clear` to `writing`."""
+        """`reader` belongs to `thread`; `removal` and `clear` to `writing`; `go_on` raises when it is time to end."""
         self._reader = reader
         self._thread = thread
         self._removal = removal
         self._clear = clear
         self._writing = writing
         self._clock = clock
+        self._go_on = go_on
 
     async def __call__(
         self,
@@ -72,6 +74,7 @@ class Purging:
         dumped: dict[int, Known] = {}
         count = 0
         while (step := await self._thread.call(_next, steps)) is not _END:
+            self._go_on()
             if step is None:
                 continue
             gone = await self._step(step, dump, dumped) if really else {entry.key for entry in step.remove}
@@ -91,6 +94,7 @@ class Purging:
         steps = Choice(self._reader, asked, now, defaults).steps()
         jobs = 0
         while (step := await self._thread.call(_next, steps)) is not _END:
+            self._go_on()
             jobs += len(step.remove) if step is not None else 0
         return asked.runtime / jobs if jobs else 0.0
 
