@@ -32,6 +32,9 @@ class Registrations(Protocol):
     def one(self, peer: Identity, unique: str) -> Registration:
         """One by its unique part, for its owner or an administrator; ENOENT, EPERM."""
 
+    def trouble(self, one: Registration) -> str | None:
+        """Why what waits for a registration is not delivered, as far as it is known."""
+
 
 #: Modifier → heading, whether own ones are listed, whether those of others are.
 SCOPES: Final[dict[str, tuple[str, bool, bool]]] = {
@@ -92,10 +95,13 @@ def list_text(found: Sequence[Registration]) -> str:
     return f"User_notifications={','.join(one.id.notification for one in found)}\n"
 
 
-def text(one: Registration) -> str:
-    """One registration, a line a fact."""
+def text(one: Registration, trouble: str | None = None) -> str:
+    """One registration, a line a fact; `trouble`: what keeps it from being delivered."""
     lines = [f"{key}={line(value)}\n" for key, _, value in _facts(one)]
-    return "".join(lines) + f"Conditions={line(' and '.join(map(_group, one.groups)))}\n"
+    lines.append(f"Conditions={line(' and '.join(map(_group, one.groups)))}\n")
+    if trouble is not None:
+        lines.append(f"Trouble={line(trouble)}\n")
+    return "".join(lines)
 
 
 def list_page(found: Sequence[Registration], scope: str, *, everybody: bool, subject: str) -> Deferred[bytes]:
@@ -115,13 +121,15 @@ def _scope(name: str, label: str, chosen: bool) -> Flattenable:
     return tags.strong(label) if chosen else tags.a(label, href=f"/NOTIF:?{name}" if name else "/NOTIF:")
 
 
-def page(one: Registration, subject: str) -> Deferred[bytes]:
-    """One registration as a table."""
+def page(one: Registration, subject: str, trouble: str | None = None) -> Deferred[bytes]:
+    """One registration as a table; `trouble`: what keeps it from being delivered."""
     rows = [tags.tr(tags.th(label, scope="row"), tags.td(shown(value))) for _, label, value in _facts(one)]
     groups: list[Flattenable] = []
     for group in one.groups:
         alternatives = [shown(_condition(condition)) for condition in group]
         groups.append(tags.div(alternatives[0], [[tags.br(), "\tor ", other] for other in alternatives[1:]]))
     rows.append(tags.tr(tags.th("Conditions", scope="row"), tags.td(groups)))
+    if trouble is not None:
+        rows.append(tags.tr(tags.th("Not delivered", scope="row"), tags.td(shown(trouble))))
     main = [tags.h1(f"Notification {one.id.notification}"), tags.div(tags.table(tags.tbody(rows)), class_="card")]
     return document("Notification Detail", main, subject=subject)

@@ -156,8 +156,8 @@ async def _registrations(server: Server, asked: Asked) -> Page:
     if unique:
         one = server.registrations.one(asked.peer, unique)
         if address.text:
-            return _text(notifications.text(one))
-        return Page(200, HTML, await notifications.page(one, asked.subject))
+            return _text(notifications.text(one, server.registrations.trouble(one)))
+        return Page(200, HTML, await notifications.page(one, asked.subject, server.registrations.trouble(one)))
     _, own, others = notifications.SCOPES[address.scope]
     found = server.registrations.listed(asked.peer, own=own, others=others)
     if address.text:

@@ -55,6 +55,9 @@ class Given:
                 return one
         raise missing("Notification ID not known.")
 
+    def trouble(self, one: Registration) -> str | None:
+        return "no <topic>" if one is SECOND else None
+
 
 def get(address: str, peer: Identity = OWNER) -> http.Response:
     """The answer to a browser."""
@@ -111,6 +114,12 @@ class RegistrationPages(SynchronousTestCase):
         self.assertRegex(page, r"Valid until:?</th><td>[0-9 :-]+</td>")
         self.assertIn("Notification own1", page)
         self.assertIn("experiment != &lt;b&gt;", page)
+
+    def test_trouble(self) -> None:
+        """What keeps a registration from being delivered is said, and nothing where there is no trouble."""
+        self.assertIn("Conditions=\nTrouble=no <topic>\n", get("/NOTIF:own2?text").body.decode())
+        self.assertIn("no &lt;topic&gt;", get("/NOTIF:own2").body.decode())
+        self.assertNotIn("Not delivered", get("/NOTIF:own1").body.decode())
 
     def test_refused(self) -> None:
         """Unknown ones are 404, those of others 401, in the C server's words."""

@@ -100,6 +100,10 @@ class Subscriptions:
         found = (one for one in self._notifier.registrations if (own if same_person(one.owner, peer.name) else others))
         return sorted(found, key=lambda one: one.id.notification)
 
+    def trouble(self, one: Registration) -> str | None:
+        """Why what waits for a registration is not delivered, as far as it is known."""
+        return self._notifier.trouble(one.number)
+
     def one(self, peer: Identity, unique: str) -> Registration:
         """A registration by its unique part, for its owner or an administrator; ENOENT, EPERM."""
         if peer.name is None:
