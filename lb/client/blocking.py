@@ -7,9 +7,9 @@ may import is left alone. Calls may come from any thread but that one.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
@@ -27,6 +27,10 @@ from lb.model.jobid import JobId
 from lb.model.query import Flag, Group, Query
 from lb.model.status import JobStatus
 from lb.wire.tunnel import Message
+
+if TYPE_CHECKING:
+    from lb.broker.destination import Destination
+    from lb.broker.url import BrokerURL
 
 _T = TypeVar("_T")
 
@@ -85,6 +89,18 @@ class Client:
     def log_many(self, events: Iterable[Event | bytes], *, refused: Refused | None = None) -> int:
         """As `Producer.log_many`; `events` is drawn upon, and `refused` called, in the reactor's thread."""
         return self.run(lambda session: session.producer.log_many(events, refused=refused))
+
+    def log_via(self, urls: Sequence[BrokerURL], destination: Destination, events: Iterable[Event | bytes]) -> int:
+        """As `BrokerProducer.log_many` of `Session.via`, over a session with the broker for this call."""
+
+        async def send(session: Session) -> int:
+            producer = session.via(urls, destination)
+            try:
+                return await producer.log_many(events)
+            finally:
+                await producer.close()
+
+        return self.run(send)
 
     def send(self, message: Message) -> None:
         self.run(lambda session: session.producer.send(message))

@@ -125,7 +125,7 @@ class Producer:
         EOPNOTSUPP from a logger that does not tunnel, ENOENT for a broker that it does not know, EACCES when we
         may not send there, EAGAIN when it is stored but not confirmed in time.
         """
-        line = _bounded(tunnel.write(message))
+        line = bounded(tunnel.write(message))
         synchronous = bool(message.flags & Priority.SYNC)
         timeout = self.settings.log_sync_timeout if synchronous else self.settings.log_timeout
         code = await self._loggers.channel(self.settings.logger).send(dglog.message(line), timeout)
@@ -182,7 +182,7 @@ class Producer:
             line = event
         else:
             line = line_of(event, _SYNCHRONOUS if synchronous else _ASYNCHRONOUS, user=False)
-        return _bounded(line)
+        return bounded(line)
 
     # Directly to the server.
 
@@ -232,7 +232,7 @@ class Producer:
         """Send an event directly to the store port of its job's server, as the own identity's; raises `LBError`."""
         kept, event.user = event.user, self.identity
         try:
-            line = _bounded(line_of(event, _EXCLUSIVE if exclusive else _DIRECT, user=True))
+            line = bounded(line_of(event, _EXCLUSIVE if exclusive else _DIRECT, user=True))
         finally:
             event.user = kept
         # Subjobs take the server some time (wire-logging.md §11).
@@ -251,7 +251,8 @@ class Producer:
         await self._stores.close()
 
 
-def _bounded(line: bytes) -> bytes:
+def bounded(line: bytes) -> bytes:
+    """The line, unless it is longer than anybody takes: ENOSPC."""
     if len(line) > ulm.MAX_LINE:
         raise LBError(errno.ENOSPC, f"an event of {len(line)} bytes, at most {ulm.MAX_LINE} are taken")
     return line

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -31,6 +31,11 @@ from lb.security.names import slash_form
 from lb.security.pki import DevelopmentPKI
 from lb.security.state_directory import state_directory
 from lb.security.tls import EndpointCredentials
+
+if TYPE_CHECKING:
+    from lb.broker.destination import Destination
+    from lb.broker.url import BrokerURL
+    from lb.client.viabroker import BrokerProducer
 
 
 class Trust(NamedTuple):
@@ -98,6 +103,17 @@ class Session:
     def watch(self, receiver: Receiver) -> Watch:
         """Registrations that last as long as somebody watches; it closes the receiver."""
         return Watch(self.notifications, receiver, self._reactor, now=self._now)
+
+    def via(self, urls: Sequence[BrokerURL], destination: Destination) -> BrokerProducer:
+        """A producer that sends events to a destination at a broker, from which a server collects them.
+
+        URLs that name no certificate are shown ours. It is the caller's to close.
+        """
+        from lb.broker.dial import SessionOpener  # few clients want them, and their libraries need some time to load
+        from lb.client.viabroker import BrokerProducer
+
+        opener = SessionOpener(self._reactor, self._credentials)
+        return BrokerProducer(urls, destination, opener, self._reactor, self.settings.log_timeout)
 
     async def close(self) -> None:
         """End all connections."""

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from lb.broker.collect import Collect, Outcome, Take, Trouble
 from lb.broker.deadletter import DeadLetters, Refusal
-from lb.broker.errors import LostError
+from lb.broker.errors import BrokerError, LostError
 from lb.broker.link import Link
 from lb.broker.message import Delivery
 from lb.broker.publisher import Publisher
@@ -52,6 +52,11 @@ class Openers:
         self.sessions.append(session)
         opening.callback(session)
         return session
+
+    def fail(self, reason: BrokerError) -> None:
+        """The session that was asked for longest ago cannot be had."""
+        _, _, opening = self._asked.pop(0)
+        opening.errback(reason)
 
 
 class Stored:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
+from lb.broker.destination import Destination, read_destination
+from lb.broker.url import BrokerURL, read_url
 from lb.client.cli import SUCCESS, USAGE, Surroundings
 from lb.client.cli.attributes import describe, read_source, read_time, reader
 from lb.client.cli.errors import one_line
@@ -11,6 +15,7 @@ from lb.client.cli.output import write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, logger, open_client, read_job, readable
 from lb.client.settings import find_settings
 from lb.model.catalogue import BY_FOLDED_NAME, TYPES, EventType, Kind, Source
+from lb.model.errors import LBError
 from lb.model.event import Value
 from lb.model.jobid import parse
 from lb.model.seqcode import Sequence, flavour_of_flesh
@@ -68,6 +73,13 @@ def _parser(type_: EventType, around: Surroundings) -> Parser:
         metavar="HOST[:PORT]",
         help="the logger (GLITE_WMS_LOG_DESTINATION)",
     )
+    parser.add_argument(
+        "--via",
+        dest="_via",
+        nargs=2,
+        metavar=("BROKER_URL", "DESTINATION"),
+        help="send it to a broker instead, from which the server collects events: amqp://HOST /queue/NAME",
+    )
     parser.add_argument("--time", dest="_time", type=read_time, metavar="TIME", help="when it happened (default: now)")
     group = parser.add_argument_group("attributes")
     for attribute in type_.attributes:
@@ -96,6 +108,20 @@ def _spelled(type_: EventType, arguments: list[str]) -> list[str]:
     return [spell(argument) for argument in arguments]
 
 
+def _broker(parser: Parser, given: Mapping[str, Any]) -> tuple[tuple[BrokerURL, ...], Destination] | None:
+    """The broker, by all its URLs, and the destination there; None for the way through the logger."""
+    if given["_via"] is None:
+        return None
+    for option in ("_sync", "_logger"):
+        if given[option]:
+            parser.error(f"--{option[1:]} is for the way through a logger, not with --via")
+    urls, destination = given["_via"]
+    try:
+        return tuple(map(read_url, urls.split() or [urls])), read_destination(destination)
+    except LBError as error:
+        parser.error(f"--via: {error.description}")
+
+
 def _log(type_: EventType, arguments: list[str], around: Surroundings) -> int:
     parser = _parser(type_, around)
     given = vars(options := parser.parse_args(_spelled(type_, arguments)))
@@ -110,6 +136,7 @@ def _log(type_: EventType, arguments: list[str], around: Surroundings) -> int:
     sequence = Sequence(given["_source"], flavour_of_flesh(type_.flesh), code)
     if not given["_as_is"]:
         sequence.increment()
+    via = _broker(parser, given)
     with open_client(options, around, logger=given["_logger"]) as client:
         event = client.session.producer.new_event(
             type_,
@@ -120,7 +147,10 @@ def _log(type_: EventType, arguments: list[str], around: Surroundings) -> int:
             src_instance=given["_instance"],
             timestamp=given["_time"],
         )
-        client.log(event, synchronous=given["_sync"])
+        if via is None:
+            client.log(event, synchronous=given["_sync"])
+        else:
+            client.log_via(*via, [event])
     sequence.increment()
     if given["json"]:
         write_json(around.stdout, {"jobId": str(job), "type": type_.name, "sequence": sequence.text})
