@@ -103,17 +103,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sequence_code: str | None = None
 
 
-class _Parameter(NamedTuple):
+class Parameter(NamedTuple):
     field: str
     variables: tuple[str, ...]
     read: Callable[[str], Any]
 
 
-def _parameter(field: str, name: str, read: Callable[[str], Any]) -> _Parameter:
-    return _Parameter(field, tuple(prefix + name for prefix in _PREFIXES), read)
+def _parameter(field: str, name: str, read: Callable[[str], Any]) -> Parameter:
+    return Parameter(field, tuple(prefix + name for prefix in _PREFIXES), read)
 
 
-_PARAMETERS: Final = (
+PARAMETERS: Final = (
     _parameter("logger", "LOG_DESTINATION", _address(LOGGER_PORT)),
     _parameter("query_server", "QUERY_SERVER", _address(SERVER_PORT)),
     _parameter("notification_server", "NOTIF_SERVER", _address(SERVER_PORT)),
@@ -128,7 +128,7 @@ _PARAMETERS: Final = (
     _parameter("connections", "CONNPOOL_SIZE", lambda text: max(1, _count(text))),
     _parameter("jobid", "JOBID", str),
     _parameter("sequence_code", "SEQUENCE_CODE", str),
-    _Parameter("host", ("GLOBUS_HOSTNAME",), str),
+    Parameter("host", ("GLOBUS_HOSTNAME",), str),
 )
 
 
@@ -138,7 +138,7 @@ def find_settings(environ: Mapping[str, str], explicit: Mapping[str, Any] | None
     Raises EINVAL that names the variable whose value makes no sense.
     """
     found: dict[str, Any] = {name: value for name, value in (explicit or {}).items() if value is not None}
-    for parameter in _PARAMETERS:
+    for parameter in PARAMETERS:
         if parameter.field in found:
             continue
         for variable in parameter.variables:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
 
 
 class Surroundings(NamedTuple):
@@ -18,6 +21,8 @@ class Surroundings(NamedTuple):
     stdout: TextIO
     stderr: TextIO
     environ: Mapping[str, str]
+    #: Gets the parser of a command instead of its help being printed: manual and completion are made of it.
+    shown: Callable[[ArgumentParser], None] | None = None
 
 
 #: Command → its module in this package, and what it does.
@@ -34,6 +39,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "convert": ("convert", "make events of what Slurm or HTCondor have recorded of their jobs"),
     "recompute": ("recompute", "check the stored states of a server, or repair them"),
     "pki": ("pki", "make the development PKI, issue certificates from it"),
+    "completion": ("completion", "print the completion script of a shell"),
 }
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from lb.broker.destination import Destination, read_destination
 from lb.broker.url import BrokerURL, read_url
@@ -19,6 +19,9 @@ from lb.model.errors import LBError
 from lb.model.event import Value
 from lb.model.jobid import parse
 from lb.model.seqcode import Sequence, flavour_of_flesh
+
+#: Event type → the type, and what logging it is, as in `lb.client.cli.notify.ACTIONS`.
+ACTIONS: Final = {type_.name: (type_, f"log an event {type_.name} ({type_.flesh})") for type_ in TYPES}
 
 _USAGE = "usage: lb log EVENT --jobid JOBID [--sequence CODE] [--source NAME] [--ATTRIBUTE VALUE ...]\n"
 

@@ -41,15 +41,15 @@ def run(arguments: list[str], around: Surroundings) -> int:
     """Do what the first argument says."""
     name = arguments[0] if arguments else ""
     if name in ("help", "--help", "-h"):
-        width = max(map(len, _ACTIONS))
-        lines = "".join(f"  {action:{width}}  {about}\n" for action, (_, about) in _ACTIONS.items())
+        width = max(map(len, ACTIONS))
+        lines = "".join(f"  {action:{width}}  {about}\n" for action, (_, about) in ACTIONS.items())
         around.stdout.write(f"usage: lb notify ACTION ...\n\nactions:\n{lines}\nlb notify ACTION --help tells more.\n")
         return SUCCESS
-    if name not in _ACTIONS:
+    if name not in ACTIONS:
         what = f"no action {name[:80]!r}" if name else "no action given"
         around.stderr.write(one_line(f"lb notify: {what}: lb notify --help lists them") + "\n")
         return USAGE
-    act, about = _ACTIONS[name]
+    act, about = ACTIONS[name]
     parser = Parser(f"notify {name}", f"{about[0].upper()}{about[1:]}.", around)
     return act(parser, arguments[1:], around)
 
@@ -245,7 +245,7 @@ def _show_valid(made: Any, json: bool, around: Surroundings) -> None:
 
 
 #: Action → what does it, and what that is.
-_ACTIONS: Final[dict[str, tuple[Callable[[Parser, list[str], Surroundings], int], str]]] = {
+ACTIONS: Final[dict[str, tuple[Callable[[Parser, list[str], Surroundings], int], str]]] = {
     "new": (_new, "register for notifications"),
     "bind": (_bind, "have notifications sent to another address"),
     "change": (_change, "change the jobs that a registration is about"),

@@ -29,6 +29,9 @@ class Parser(argparse.ArgumentParser):
 
     def print_help(self, file: object = None) -> None:
         """Print what the command takes."""
+        if self._around.shown is not None:
+            self._around.shown(self)
+            return
         self._around.stdout.write(self.format_help())
 
 
