@@ -13,7 +13,8 @@ from lb.model.event import Event
 from lb.model.jobid import JobId
 from lb.server.duplicate import digest
 from lb.server.jobcache import JobCache
-from lb.server.notify.announcement import Announcement, Before
+from lb.server.notify.announcement import Announcement
+from lb.server.notify.change import Before
 from lb.server.renewal import renewed
 from lb.server.statistics import Counts
 from lb.state import fold

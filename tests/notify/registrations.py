@@ -10,7 +10,9 @@ from lb.model.query import Attribute, Condition, Flag, Group, Operator
 from lb.model.registration import Registration
 from lb.model.status import JobStatus
 from lb.model.subject import comparable
-from lb.server.notify.matcher import Change
+from lb.server.notify.change import NEW, Change, remember
+from lb.state.job import Job, Texts
+from lb.store.interface import StoredJob
 
 ALICE, BOB, CAROL = "/C=CZ/CN=Alice", "/C=CZ/CN=Bob", "/C=CZ/emailAddress=c@x/CN=Carol"
 JOBS = [JobId("lb.example", 9000, f"job{number}") for number in range(4)]
@@ -55,4 +57,5 @@ def change(
 ) -> Change:
     """A step of a job of its owner."""
     owner = new.owner or ""
-    return Change(jobid, owner, comparable(owner), acl, old, new, (jdl, jdl))
+    before = NEW if old is None else remember(Job(old, texts=Texts(jdl=jdl)), ())
+    return Change(StoredJob(1, jobid, owner, comparable(owner), Job(new, texts=Texts(jdl=jdl)), acl=acl), before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from unittest import mock
 
 from hypothesis import given, settings
@@ -19,8 +20,11 @@ from lb.security.policy import Action, Policy
 from lb.server.access import Access, access
 from lb.server.conditions import job_meets, job_value
 from lb.server.notify import matcher as matcher_module
-from lb.server.notify.matcher import Change, Matcher
+from lb.server.notify.change import NEW, Change
+from lb.server.notify.matcher import Matcher
 from lb.server.notify.registration import from_store, split_jobs, to_store
+from lb.state.job import Job, Texts
+from lb.store.interface import StoredJob
 from tests.notify.registrations import ALICE, BOB, CAROL, JOBS, change, changed, equal, registration, status
 
 OPEN = Policy.open()
@@ -52,7 +56,8 @@ _VALUES = {
 @st.composite
 def _groups(draw: st.DrawFn) -> tuple[Condition, ...]:
     attribute = draw(st.sampled_from(sorted(_VALUES)))
-    name = {Attribute.USERTAG: "Tag", Attribute.JDL_ATTR: "vo"}.get(attribute)
+    names = {Attribute.USERTAG: st.sampled_from(["Tag", "x"]), Attribute.JDL_ATTR: st.sampled_from(["vo", "Q"])}
+    name = draw(names.get(attribute, st.none()))
     made = []
     for _ in range(draw(st.integers(1, 3))):
         operator = draw(st.sampled_from(sorted(FORMS[attribute].job_operators)))
@@ -108,10 +113,16 @@ _policies = st.builds(
 )
 
 
-def _naively(one: Registration, made: Change, jdls: tuple[str | None, str | None], policy: Policy) -> Access:
+def _naively(
+    one: Registration,
+    job: StoredJob,
+    old: JobStatus | None,
+    jdls: tuple[str | None, str | None],
+    policy: Policy,
+) -> Access:
     """What the specification says, step by step (§2)."""
-    new, old = made.new, made.old
-    if one.jobs and made.jobid not in one.jobs:
+    new = job.state.status
+    if one.jobs and job.jobid not in one.jobs:
         return Access.NONE
     if Flag.TERMINAL_STATES in one.flags and (
         new.state not in TERMINAL or (new.state == State.Purged and old is not None and old.state in TERMINAL)
@@ -122,15 +133,28 @@ def _naively(one: Registration, made: Change, jdls: tuple[str | None, str | None
 
     def holds(condition: Condition) -> bool:
         if condition.operator is not Operator.CHANGED:
-            return job_meets(((condition,),), after, made.jobid, one.owner)
+            return job_meets(((condition,),), after, job.jobid, one.owner)
         if before is None:
             return True
         about = (condition.attribute, condition.name, condition.state)
-        return bool(job_value(*about, after, made.jobid) != job_value(*about, before, made.jobid))
+        return bool(job_value(*about, after, job.jobid) != job_value(*about, before, job.jobid))
 
     if not all(any(holds(condition) for condition in group) for group in one.groups):
         return Access.NONE
-    return access(policy, Identity(one.owner), made.owner, new.payload_owner, made.acl)
+    return access(policy, Identity(one.owner), job.owner, new.payload_owner, job.acl)
+
+
+def _become(state: Job, new: JobStatus, jdl: str | None) -> None:
+    """A step as the fold makes it: lists that grow are changed in place, everything else is replaced."""
+    tags, times = state.status.user_tags, state.status.stateEnterTimes
+    for name, value in _fields(new).items():
+        setattr(state.status, name, value)
+    times[:] = new.stateEnterTimes
+    state.status.stateEnterTimes = times
+    if tags is not None and new.user_tags is not None:
+        tags[:] = new.user_tags
+        state.status.user_tags = tags
+    state.texts = Texts(jdl=jdl)
 
 
 def _fields(of: JobStatus) -> dict[str, object]:
@@ -171,11 +195,14 @@ class AnyRegistrations(SynchronousTestCase):
             matcher.remove(number)
         left = [one for one in made if one.number not in dropped]
         for old, new, jobid, acl, jdls in changes:
-            happened = Change(jobid, new.owner, comparable(new.owner), acl, old, new, jdls)
+            state = Job(deepcopy(old) if old is not None else JobStatus(), texts=Texts(jdl=jdls[0]))
+            job = StoredJob(1, jobid, new.owner, comparable(new.owner), state, acl=acl)
+            before = NEW if old is None else matcher.before(state)
+            _become(state, new, jdls[1])
             expected = [
-                (one, found) for one in left if (found := _naively(one, happened, jdls, policy)) is not Access.NONE
+                (one, found) for one in left if (found := _naively(one, job, old, jdls, policy)) is not Access.NONE
             ]
-            self.assertEqual(matcher.matching(happened), expected)
+            self.assertEqual(matcher.matching(Change(job, before)), expected)
         for one in left:
             matcher.remove(one.number)
         self.assertFalse(matcher)
@@ -197,7 +224,7 @@ class Index(SynchronousTestCase):
 
     def _candidates(self, registrations: list[Registration], happened: Change) -> int:
         matcher = Matcher(OPEN.permitting("/CN=admin", Action.READ_ALL), registrations)
-        return sum(1 for _ in matcher.candidates(happened))
+        return len(matcher.candidates(happened))
 
     def test_by_job(self) -> None:
         """Registrations for other jobs are not looked at."""
@@ -233,6 +260,30 @@ class Index(SynchronousTestCase):
         ]
         self.assertEqual(self._candidates(made, change(status(jobtype=JobType.SIMPLE))), 0)
 
+    def test_what_is_remembered(self) -> None:
+        """Of the state before a step only that is kept whose changes anybody asks for, and no longer than he does."""
+        matcher = Matcher(OPEN, [registration(1), registration(2, changed(Attribute.STATUS))])
+        job = Job(status(state=State.Running, user_tags=[("t", "a")], destination="ce"))
+        self.assertEqual(matcher.before(job), (State.Running, {}))
+        matcher.add(registration(3, changed(Attribute.DESTINATION)))
+        matcher.add(registration(4, (*changed(Attribute.USERTAG), *changed(Attribute.USERTAG))))
+        before = matcher.before(job)
+        self.assertEqual(before.sources, {Attribute.DESTINATION: "ce", Attribute.USERTAG: [("t", "a")]})
+        assert job.status.user_tags is not None
+        job.status.user_tags[0] = ("t", "b")  # as the fold does
+        self.assertEqual(before.sources[Attribute.USERTAG], [("t", "a")])
+        matcher.add(registration(3, equal(Attribute.DESTINATION, "ce")))
+        matcher.remove(4)
+        self.assertEqual(matcher.before(job), (State.Running, {}))
+
+    def test_every_change_can_be_asked_for(self) -> None:
+        """P5: whatever attribute's changes a request may ask for, remembering and comparing it succeeds."""
+        for attribute, form in FORMS.items():
+            if Operator.CHANGED in form.job_operators and attribute is not Attribute.JOBID:
+                matcher = Matcher(OPEN, [registration(1, changed(attribute))])
+                stored = StoredJob(1, JOBS[0], ALICE, comparable(ALICE), Job(status()))
+                self.assertEqual(matcher.matching(Change(stored, matcher.before(stored.state))), [])
+
     def test_many_alternatives(self) -> None:
         """P10: a registration with many jobs and many alternatives does not multiply them in memory."""
         jobs = tuple(JobId("lb.example", 9000, f"j{number}") for number in range(1_000))
@@ -244,6 +295,15 @@ class Index(SynchronousTestCase):
         met = change(status(user_tags=[("T", "v7")]))
         self.assertEqual([one.number for one, _ in matcher.matching(met)], [1])
         self.assertEqual(matcher.matching(change(status(user_tags=[("T", "w")]))), [])
+
+    def test_alternatives_of_several_states(self) -> None:
+        """Alternatives that name the times of several states are all looked at."""
+        times = tuple(Condition(Attribute.TIME, Operator.EQUAL, 7, state=state) for state in (State.Ready, State.Done))
+        matcher = Matcher(OPEN, [registration(1, times)])
+        for state, met in ((State.Done, 1), (State.Running, 0)):
+            entered = [0] * len(State)
+            entered[state] = 7
+            self.assertEqual(len(matcher.matching(change(status(stateEnterTimes=entered)))), met)
 
     def test_replaced(self) -> None:
         """A registration that changed is found under its new conditions only."""

@@ -7,27 +7,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from copy import copy
-from typing import NamedTuple
 
 from twisted.logger import Logger
 
 from lb.model.registration import Registration
-from lb.model.status import JobStatus, State
+from lb.model.status import State
 from lb.server.notify import content
-from lb.server.notify.matcher import Change
+from lb.server.notify.change import NEW, Before, Change
 from lb.server.notify.registry import Registry
 from lb.store.interface import NOTHING_OUTGOING, NewNotice, Outgoing, StoredEvent, StoredJob, StoreError
-
-
-class Before(NamedTuple):
-    """A job before a step: its status, None when there was none, and its description."""
-
-    status: JobStatus | None
-    description: str | None
-
-
-_NEW = Before(None, None)
 
 
 class Announcement:
@@ -38,7 +26,7 @@ class Announcement:
     def __init__(self, registry: Registry, now: float, salt: str) -> None:
         """`now`: seconds since the epoch."""
         self._registry = registry
-        self._matcher = registry.matcher
+        self._matcher = registry.matcher or None
         self._now = now
         self._salt = salt
         self._notices: list[NewNotice] = []
@@ -48,24 +36,15 @@ class Announcement:
 
     def before(self, job: StoredJob) -> Before:
         """Remember a job before its step."""
-        status = job.state.status
-        if not self._matcher or job.grey or status.state == State.Undefined:
-            return _NEW
-        status = copy(status)
-        # What conditions compare and the fold changes in place.
-        status.stateEnterTimes = status.stateEnterTimes.copy()
-        if status.user_tags is not None:
-            status.user_tags = status.user_tags.copy()
-        return Before(status, job.state.texts.jdl)
+        if self._matcher is None or job.grey or job.state.status.state == State.Undefined:
+            return NEW
+        return self._matcher.before(job.state)
 
     def after(self, job: StoredJob, before: Before, events: Callable[[StoredJob], list[StoredEvent]]) -> None:
         """Match a step that was made; `events` gives what is collected of a job, in the order of arrival."""
-        if not self._matcher or job.grey:
+        if self._matcher is None or job.grey:
             return
-        state = job.state
-        descriptions = before.description, state.texts.jdl
-        change = Change(job.jobid, job.owner, job.owner_key, job.acl, before.status, state.status, descriptions)
-        met = self._matcher.matching(change)
+        met = self._matcher.matching(Change(job, before))
         if not met:
             return
         receivers: dict[content.Variant, list[Registration]] = {}
@@ -75,7 +54,7 @@ class Announcement:
             else:
                 receivers.setdefault(content.variant(allowed, registration.flags), []).append(registration)
         for wanted, registrations in receivers.items():
-            self._tell(job, content.write(state, wanted, lambda: events(job), self._salt), registrations)
+            self._tell(job, content.write(job.state, wanted, lambda: events(job), self._salt), registrations)
 
     def _tell(self, job: StoredJob, made: bytes, registrations: list[Registration]) -> None:
         size = len(made)

@@ -7,163 +7,44 @@ that cannot match; whatever the index leaves open is compared afterwards. Pure; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from enum import IntEnum
-from functools import lru_cache, partial
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from lb.model.jdl import attribute_of
-from lb.model.jobid import JobId
-from lb.model.query import Attribute, Condition, Flag, Group, Operator
+from lb.model.query import Attribute, Flag, Group, Operator
 from lb.model.registration import Registration
-from lb.model.status import TERMINAL, JobStatus, State
+from lb.model.status import State
 from lb.model.subject import comparable
-from lb.security.acl import ACL
 from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.access import Access, access, of_everybody
-from lb.server.conditions import compare, job_value, wanted_value
+from lb.server.conditions import compare, wanted_value
+from lb.server.notify.change import (
+    EVERYBODY,
+    UNREMEMBERED,
+    Aspect,
+    Before,
+    Change,
+    Key,
+    interned,
+    key_of,
+    place,
+    remember,
+)
+from lb.state.job import Job
 
 #: Most leaves of the tree for one registration; conditions that would make more are compared one by one.
 _MAX_LEAVES: Final = 1_024
 
-
-class Aspect(IntEnum):
-    """What a level of the tree is about."""
-
-    JOB = 1
-    EQUAL = 2  #: an attribute has a value
-    CHANGED = 3  #: an attribute has another value than before
-    TERMINAL = 4  #: the job has come to its end
-
-
-class Key:
-    """One level of the tree; attribute, name and state as in `Condition`. `of(change)` is the change's value for it.
-
-    Keys are compared by identity, which is what most of a match does: those of `_interned` are shared.
-    """
-
-    __slots__ = ("attribute", "name", "of", "state")
-
-    def __init__(
-        self,
-        aspect: Aspect,
-        attribute: Attribute | None = None,
-        name: str | None = None,
-        state: int | None = None,
-    ) -> None:
-        self.attribute = attribute
-        self.name = name
-        self.state = state
-        self.of: Callable[[Change], Any] = _QUICK.get((aspect, attribute)) or partial(_READ[aspect], self)
-
-
-#: Stands for those who may read jobs of everybody.
-_EVERYBODY: Final = ""
-_TRUE: Final = (True,)
 
 #: Attributes of which all values are known: any condition on them is a choice of values.
 _DOMAINS: Final[dict[Attribute, range]] = {
     Attribute.STATUS: range(len(State)),
     Attribute.RESUBMITTED: range(2),
 }
-
-
-class Change:
-    """A step of a job: `old` is its status before, None when there was none; `owner_key`: its comparable owner.
-
-    Statuses may lack their long texts; `descriptions` gives the job description before and after.
-    """
-
-    __slots__ = ("acl", "descriptions", "jobid", "new", "old", "owner", "owner_key")
-
-    def __init__(
-        self,
-        jobid: JobId,
-        owner: str,
-        owner_key: str,
-        acl: str | None,
-        old: JobStatus | None,
-        new: JobStatus,
-        descriptions: tuple[str | None, str | None],
-    ) -> None:
-        self.jobid = jobid
-        self.owner = owner
-        self.owner_key = owner_key
-        self.acl = acl
-        self.old = old
-        self.new = new
-        self.descriptions = descriptions
-
-    @property
-    def readers(self) -> Collection[str]:
-        """Comparable names of all persons who are named as readers, and what stands for everybody."""
-        if self.acl is None and not self.new.payload_owner:
-            return _EVERYBODY, self.owner_key
-        named = {_EVERYBODY, self.owner_key}
-        if self.new.payload_owner:
-            named.add(comparable(self.new.payload_owner))
-        if self.acl is not None:
-            named.update(comparable(name) for name in ACL.parse(self.acl).persons)
-        return named
-
-    def meets(self, condition: Condition, peer: str) -> bool:
-        """Whether a condition of a registration of `peer` holds."""
-        if condition.operator is Operator.CHANGED:
-            return bool(_key(condition, Aspect.CHANGED).of(self))
-        value = _key(condition, Aspect.EQUAL).of(self)
-        wanted = wanted_value(condition.attribute, condition.value, peer)
-        return compare(condition.operator, value, wanted, condition.value2)
-
-
-def _value(key: Key, change: Change, status: JobStatus, description: str | None) -> Any:
-    """An attribute's value in one of the two statuses of a change."""
-    assert key.attribute is not None
-    if key.attribute is Attribute.OWNER and status.owner == change.owner:
-        return change.owner_key
-    if key.attribute is Attribute.JDL_ATTR:
-        return attribute_of(description or "", key.name or "")
-    return job_value(key.attribute, key.name, key.state, status, change.jobid)
-
-
-def _new_value(key: Key, change: Change) -> Any:
-    return _value(key, change, change.new, change.descriptions[1])
-
-
-def _changed(key: Key, change: Change) -> bool:
-    if change.old is None:
-        return True
-    return bool(_value(key, change, change.old, change.descriptions[0]) != _new_value(key, change))
-
-
-def _terminal(key: Key, change: Change) -> bool:
-    state, old = change.new.state, change.old
-    # A job that had come to its end does so once, and being purged is no other end (§2, step 3).
-    return state in TERMINAL and not (state == State.Purged and old is not None and old.state in TERMINAL)
-
-
-_READ: Final[dict[Aspect, Callable[[Key, Change], Any]]] = {
-    Aspect.JOB: lambda key, change: _job(change.jobid),
-    Aspect.EQUAL: _new_value,
-    Aspect.CHANGED: _changed,
-    Aspect.TERMINAL: _terminal,
-}
-#: What is asked of nearly every change.
-_QUICK: Final[dict[tuple[Aspect, Attribute | None], Callable[[Change], Any]]] = {
-    (Aspect.EQUAL, Attribute.STATUS): lambda change: change.new.state,
-}
-_interned = lru_cache(maxsize=4_096)(Key)
-_JOB: Final = Key(Aspect.JOB)
-_TERMINAL: Final = Key(Aspect.TERMINAL)
-
-
-def _key(condition: Condition, aspect: Aspect) -> Key:
-    name = condition.name.lower() if condition.name is not None else None
-    return _interned(aspect, condition.attribute, name, condition.state)
-
-
-def _job(jobid: JobId) -> tuple[str, int, str]:
-    return jobid.host.lower(), jobid.port, jobid.unique
+_TRUE: Final = (True,)
+_JOB: Final = interned(Aspect.JOB)
+_TERMINAL: Final = interned(Aspect.TERMINAL)
 
 
 class _Level(NamedTuple):
@@ -176,8 +57,10 @@ class _Level(NamedTuple):
 def _level(group: Group, peer: str) -> _Level | None:
     """A group of alternatives as a level; None when no list of values tells when it holds."""
     first = group[0]
+    if any(key_of(condition, Aspect.EQUAL) is not key_of(first, Aspect.EQUAL) for condition in group):
+        return None  # times of several states
     if all(condition.operator is Operator.CHANGED for condition in group):
-        return _Level(_key(first, Aspect.CHANGED), _TRUE)
+        return _Level(key_of(first, Aspect.CHANGED), _TRUE)
     if any(condition.operator is Operator.CHANGED for condition in group):
         return None
     wanted = [
@@ -191,7 +74,7 @@ def _level(group: Group, peer: str) -> _Level | None:
         values = dict.fromkeys(value for _, value, _ in wanted)
     else:
         return None
-    return _Level(_key(first, Aspect.EQUAL), tuple(values))
+    return _Level(key_of(first, Aspect.EQUAL), tuple(values))
 
 
 #: Which levels come first: those whose values few jobs share.
@@ -233,6 +116,7 @@ class Matcher:
         self.policy = policy
         self._readers: dict[str, _Node] = {}
         self._held: dict[int, tuple[Registration, list[_Level] | None]] = {}
+        self._asked: Counter[Attribute] = Counter()  # how many registrations ask for changes of an attribute
         for registration in registrations:
             self.add(registration)
 
@@ -247,6 +131,7 @@ class Matcher:
         self.remove(registration.number)
         levels = _levels(registration)
         self._held[registration.number] = registration, levels
+        self._asked.update(_remembered(registration))
         if levels is not None:
             root = self._readers.setdefault(self._reader(registration), _Node())
             for node in _leaves(root, levels):
@@ -255,7 +140,10 @@ class Matcher:
     def remove(self, number: int) -> None:
         """Forget a registration, if it is there."""
         registration, levels = self._held.pop(number, (None, None))
-        if registration is not None and levels is not None:
+        if registration is None:
+            return
+        self._asked -= Counter(_remembered(registration))
+        if levels is not None:
             reader = self._reader(registration)
             root = self._readers[reader]
             _prune(root, levels, 0, number)
@@ -268,39 +156,48 @@ class Matcher:
     def _reader(self, registration: Registration) -> str:
         """Who has to be named as a reader of a job for the owner of the registration to be told of it."""
         reads = of_everybody(self.policy, Identity(registration.owner))
-        return comparable(registration.owner) if reads is Access.NONE else _EVERYBODY
+        return comparable(registration.owner) if reads is Access.NONE else EVERYBODY
+
+    def before(self, job: Job) -> Before:
+        """Remember of a job what `matching` may ask of it after its next step."""
+        return remember(job, self._asked)
 
     def matching(self, change: Change) -> list[tuple[Registration, Access]]:
         """The registrations that a change meets, in the order of their numbers, and what their owners may read."""
+        candidates = self.candidates(change)
+        if not candidates:
+            return []
         found: list[tuple[Registration, Access]] = []
-        payload_owner = change.new.payload_owner
-        for registration in self.candidates(change):
+        job, payload_owner = change.job, change.new.payload_owner
+        for registration in candidates:
             if _meets(registration, change):
                 owner = Identity(registration.owner)
-                allowed = access(self.policy, owner, change.owner, payload_owner, change.acl)
+                allowed = access(self.policy, owner, job.owner, payload_owner, job.acl)
                 if allowed is not Access.NONE:
                     found.append((registration, allowed))
         found.sort(key=lambda pair: pair[0].number)
         return found
 
-    def candidates(self, change: Change) -> Iterator[Registration]:
+    def candidates(self, change: Change) -> list[Registration]:
         """The registrations to which the index leads."""
-        nodes = [self._readers[reader] for reader in change.readers if reader in self._readers]
-        while nodes:
-            node = nodes.pop()
+        roots = self._readers
+        nodes = [roots[reader] for reader in change.readers if reader in roots]
+        found: list[Registration] = []
+        for node in nodes:  # it grows meanwhile
             if node.registrations:
-                yield from node.registrations.values()
+                found.extend(node.registrations.values())
             for key, branches in node.levels.items():
                 below = branches.get(key.of(change))
                 if below is not None:
                     nodes.append(below)
+        return found
 
 
 def _levels(registration: Registration) -> list[_Level] | None:
     """The levels that a registration needs; None when nothing can ever satisfy one of its conditions."""
     levels = []
     if registration.jobs:
-        levels.append(_Level(_JOB, tuple(dict.fromkeys(map(_job, registration.jobs)))))
+        levels.append(_Level(_JOB, tuple(dict.fromkeys(map(place, registration.jobs)))))
     if Flag.TERMINAL_STATES in registration.flags:
         levels.append(_Level(_TERMINAL, _TRUE))
     found = [level for group in registration.groups if (level := _level(group, registration.owner)) is not None]
@@ -312,6 +209,12 @@ def _levels(registration: Registration) -> list[_Level] | None:
             leaves *= len(level.values)
             levels.append(level)
     return levels
+
+
+def _remembered(registration: Registration) -> set[Attribute]:
+    """The attributes whose changes a registration asks for."""
+    asked = {one.attribute for group in registration.groups for one in group if one.operator is Operator.CHANGED}
+    return asked - UNREMEMBERED
 
 
 def _meets(registration: Registration, change: Change) -> bool:
