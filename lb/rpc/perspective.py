@@ -22,6 +22,7 @@ from lb.rpc.pages import OpenAnswers
 from lb.security.identity import Identity
 from lb.server.lookup import Answer, EventsAnswer
 from lb.server.query import Questions
+from lb.service.watch import Watch
 from lb.wire.lbxml import requests, results
 from lb.wire.lbxml import status as status_document
 
@@ -34,8 +35,9 @@ class Perspective(pb.Avatar):
 
     log: ClassVar[Logger] = Logger()
 
-    def __init__(self, questions: Questions, peer: Identity) -> None:
+    def __init__(self, questions: Questions, peer: Identity, watch: Watch | None = None) -> None:
         self._questions = questions
+        self._watch = watch if watch is not None else Watch()
         self._peer = peer
         self._answers = OpenAnswers()
         self._calls = 0
@@ -56,14 +58,17 @@ class Perspective(pb.Avatar):
         except Exception as error:
             raise RefusedError(invalid(f"{message}: arguments that cannot be read: {error}")) from None
         self._calls += 1
+        began = self._watch.begin()
         called = maybeDeferred(_checked, method, arguments, named)
         called.addCallback(self._answers.paged)
-        called.addBoth(self._called)
+        called.addBoth(self._called, began, message, arguments)
         called.addErrback(self._refused, message)
         return broker.serialize(called, self, method, arguments, named)
 
-    def _called(self, result: Any) -> Any:
+    def _called(self, result: Any, began: float, message: str, arguments: Any) -> Any:
         self._calls -= 1
+        question = arguments[0] if arguments and isinstance(arguments[0], bytes) else b""
+        self._watch.end(began, f"PB {message}", self._peer.name, question)
         return result
 
     def _refused(self, failure: Failure, message: str) -> Failure:

@@ -20,6 +20,7 @@ from lb.rpc.plain import plain_data
 from lb.rpc.realm import Root
 from lb.server.query import Questions
 from lb.service.bounds import Limits
+from lb.service.watch import Watch
 
 #: Bytes of one message: a query document with room around it. Longer queries go over HTTPS.
 MAX_MESSAGE: Final = 1 << 20
@@ -91,8 +92,8 @@ class PBFactory(pb.PBServerFactory):
     noisy = False
     protocol = Connection
 
-    def __init__(self, questions: Questions, clock: IReactorTime, limits: Limits) -> None:
-        super().__init__(Root(questions), security=plain_data())
+    def __init__(self, questions: Questions, clock: IReactorTime, limits: Limits, watch: Watch | None = None) -> None:
+        super().__init__(Root(questions, watch), security=plain_data())
         self.clock = clock
         self.limits = limits
         self._connections: set[Connection] = set()

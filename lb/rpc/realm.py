@@ -21,6 +21,7 @@ from lb.rpc.errors import Guarded, RefusedError
 from lb.rpc.perspective import Perspective
 from lb.security.identity import ANONYMOUS, Identity, UnverifiedPeerError, identity_of
 from lb.server.query import Questions
+from lb.service.watch import Watch
 
 
 class IPeerIdentity(ICredentials):
@@ -52,8 +53,9 @@ class CertificateChecker:
 class Realm:
     """Gives each peer its perspective."""
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: Questions, watch: Watch | None = None) -> None:
         self._questions = questions
+        self._watch = watch
 
     def requestAvatar(  # type: ignore[override]  # ids of avatars are identities here
         self, avatarId: Identity, mind: object, *interfaces: Any
@@ -61,7 +63,7 @@ class Realm:
         """`mind`: the peer's object that is told what it subscribed to, or None."""
         if pb.IPerspective not in interfaces:
             raise NotImplementedError("the realm has perspectives only")
-        perspective = Perspective(self._questions, avatarId)
+        perspective = Perspective(self._questions, avatarId, self._watch)
         return pb.IPerspective, perspective, perspective.logout
 
 
@@ -103,8 +105,8 @@ def _denied(failure: Failure) -> Failure:
 class Root:
     """Where a connection begins."""
 
-    def __init__(self, questions: Questions) -> None:
-        self._portal = Portal(Realm(questions), [CertificateChecker()])
+    def __init__(self, questions: Questions, watch: Watch | None = None) -> None:
+        self._portal = Portal(Realm(questions, watch), [CertificateChecker()])
 
     def rootObject(self, broker: pb.Broker) -> pb.Referenceable:
         """One for each connection."""

@@ -399,11 +399,12 @@ def compose(options: Options, reactor: Any) -> MultiService:
         credentials.server(certificate_required=False, alpn=[il.ALPN]),
     )
     store_port.setServiceParent(service)
-    perspectives = PBFactory(questions, reactor, limits)
+    perspectives = PBFactory(questions, reactor, limits, watch)
     pb_port = TLSPort(
         reactor, host, port + PB_OFFSET if port else 0, perspectives, credentials.server(certificate_required=False)
     )
     pb_port.setServiceParent(service)
+    notifications.watch(counted)
     metrics.watch(
         collector,
         {"writing": writing, "reading": reading},

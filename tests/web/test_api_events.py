@@ -143,6 +143,23 @@ class Bodies(SynchronousTestCase):
         for nothing in ([], None, ""):
             document(self.served.post(nothing), 400)
 
+    def test_hostile(self) -> None:
+        """Whatever a body holds, it is an answer: depth, great numbers, half characters, NUL, no text at all."""
+        event = '{"type": "UserTag", "jobId": "https://h:1/a", "name": "n", "value": %s}'
+        for body in (
+            b"[" * 4_000,
+            b'{"a":' * 800,
+            b"\xff\xfe",
+            b"1e999",
+            b"",
+            (event % '"\\ud800"').encode(),
+            (event % '"\\u0000"').encode(),
+            (event % "1e400").encode(),
+            (event % '{"a": []}').encode(),
+        ):
+            response = self.served.ask("POST", "/events", body, Content_Type="application/json")
+            self.assertIn(document(response, 400)["code"], (errno.EINVAL, 1402), body[:20])
+
     def test_length(self) -> None:
         """A body as long as the bound is read, a longer one is refused before it comes."""
         body = msgspec.json.encode({"type": "x"}).ljust(4_096)

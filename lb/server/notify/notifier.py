@@ -125,6 +125,11 @@ class Notifier(Service):
     def registrations(self) -> Collection[Registration]:
         return self._registrations.values()
 
+    @property
+    def in_trouble(self) -> int:
+        """How many destinations cannot be delivered to now."""
+        return sum(destination.deliverer.trouble is not None for destination in self._destinations.values())
+
     def trouble(self, number: int) -> str | None:
         """Why what waits for a registration is not delivered, as far as it is known."""
         place = self._places.get(number)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
+from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -31,6 +32,7 @@ from lb.server.notify.requests import Requests
 from lb.server.notify.socketline import SocketLines
 from lb.server.notify.subscriptions import Subscriptions
 from lb.service.delivery import Delivery
+from lb.service.metrics import Sampled
 from lb.service.worker import Worker
 from lb.store.interface import OutboxReader, Writer
 
@@ -104,6 +106,16 @@ class Notifications(Service):
         self._keep_every = max(1.0, limits.validity / 4)
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = reactor
+
+    def watch(self, registry: CollectorRegistry) -> None:
+        """Have what is known of notifications looked up for the metrics."""
+        notifier = self._notifier
+        for sampled in (
+            Sampled("lb_registrations", "registrations for notifications", lambda: len(notifier.registrations)),
+            Sampled("lb_notifications", "notifications received", lambda: notifier.sent, counter=True),
+            Sampled("lb_notification_troubles", "destinations that are not reached", lambda: notifier.in_trouble),
+        ):
+            registry.register(sampled)
 
     def announcement(self) -> Announcement:
         """Begin what a batch of events has to tell; in the writing thread."""
