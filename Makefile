@@ -2,6 +2,7 @@
 #   make run [ONCE=1] [BROKER=url] [STATE=dir]   both services, sample jobs, their states
 #   make test [T=tests.wire]                     set-up, checks and all tests; or a part of the tests
 #   make bench [ROWS="lock-step,one job"]        the table of docs/performance.md, or some of its rows
+#   make docs                                    the site, man pages and shell completion, below build/
 #   make check | coverage | debs | venv | clean
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check coverage bench debs venv clean
+.PHONY: run test check docs coverage bench debs venv clean
 .NOTPARALLEL:
 
 # Variables given to make are in the environment of what it calls: ONCE, BROKER and STATE reach lb.run so.
@@ -28,7 +29,13 @@ check: venv
 	$(PY) -m ruff check . || failed=1; \
 	$(PY) -m ruff format --check . || failed=1; \
 	$(PY) -m mypy || failed=1; \
+	$(MAKE) --no-print-directory docs || failed=1; \
 	exit $$failed
+
+# Only what has changed is read again. After a warning all is: what was read before it would not be complained of twice.
+docs: venv
+	@$(PY) -m lb.manual build/share
+	@$(PY) -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs || { rm -rf build/doctrees; exit 1; }
 
 # Two runs with coverage at once would mix their figures.
 coverage: venv
@@ -60,6 +67,6 @@ $(PY):
 	@$(PYTHON) -m venv --clear $(VENV)
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov _trial_temp* run
+	@rm -rf $(VENV) build dist docs/manual *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov _trial_temp* run
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 	@rm -f twisted/plugins/dropin.cache

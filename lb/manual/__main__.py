@@ -1,12 +1,12 @@
 """``python -m lb.manual DIRECTORY``: writes man pages and completion scripts where an installation looks for them.
 
-``--markdown`` writes the pages for the site instead. Files that are as they should be are left alone.
+Files that are as they should be are left alone, and nothing is removed: the directory may be anybody's.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -37,17 +37,20 @@ def site() -> Iterator[tuple[str, str]]:
         yield f"{page.file}.md", markdown.write(page)
 
 
+def keep(directory: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Make the directory hold these files, named by their paths in it."""
+    for name, text in files:
+        path = directory / name
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+
+
 def main() -> None:
-    """Write what is not there yet, or not so."""
+    """Write them into the directory that is named."""
     parser = argparse.ArgumentParser(description="Write man pages and completion scripts.")
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--markdown", action="store_true", help="pages for the site instead")
-    given = parser.parse_args()
-    for name, text in site() if given.markdown else installed():
-        path = given.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.read_text("utf-8") != text:
-            path.write_text(text, "utf-8")
+    keep(parser.parse_args().directory, installed())
 
 
 if __name__ == "__main__":

@@ -182,8 +182,9 @@ def _daemon(daemon: Daemon) -> Page:
                 "daemon cannot use, a port, a file, a value, ends it at once with an error that names it. It is "
                 "ready when it says so on standard error, and to systemd."
             ),
-            Heading("Options"),
+            Heading("Values"),
             _UNITS,
+            Heading("Options"),
             Terms(tuple((_called(setting), _explained(setting)) for setting in daemon.settings)),
             Heading("Signals"),
             _SIGNALS,
