@@ -24,10 +24,19 @@ _words = st.text(st.sampled_from("abcXYZ019-_.[]\"\\'é"), min_size=1, max_size=
 jobids = st.builds(JobId, _words, st.integers(1, 65535), _words, st.none() | texts)
 #: Microseconds of the years 1970 to 9999, without the null.
 times = st.integers(1, 253_402_300_799_999_999)
-_pairs = st.tuples(
-    texts.map(lambda text: text.replace(",", "").replace("=", "")),
-    texts.map(lambda text: text.replace(",", "")).filter(bool),
-)
+
+
+def without(characters: str) -> st.SearchStrategy[str]:
+    """Texts that lack some characters; what then stands side by side may be the bytes of one more."""
+
+    def lacking(text: str) -> str:
+        kept = "".join(character for character in text if character not in characters)
+        return kept.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+
+    return texts.map(lacking)
+
+
+_pairs = st.tuples(without(",="), without(",").filter(bool))
 
 
 def values(attribute: Attribute) -> st.SearchStrategy[Any]:
