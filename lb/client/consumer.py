@@ -76,7 +76,7 @@ class Consumer:
 
     def __init__(self, carrier: Carrier, settings: Settings) -> None:
         self.settings = settings
-        self._carrier = carrier
+        self.carrier = carrier
 
     async def status(self, jobid: JobId, flags: Flag = FULL) -> JobStatus:
         """The state of a job; raises ENOENT, EPERM (not yours to read), EIDRM (purged)."""
@@ -95,7 +95,7 @@ class Consumer:
             limited = query.log_of_job(asked, level)
             server = server or self.server_of(asked)
         document = requests.write_events(limited)
-        body = await self._carrier.ask(server or self.settings.query_server, "/queryEvents", document)
+        body = await self.carrier.ask(server or self.settings.query_server, "/queryEvents", document)
         answer = results.read_events(body)
         if answer.error is not None:
             raise CutAnswerError(answer.error, answer.events) if answer.events else answer.error
@@ -121,7 +121,7 @@ class Consumer:
         after: int | None = 0
         while after is not None:
             asked = recompute.write(recompute.Request(after=after, repair=repair))
-            body = await self._carrier.ask(server or self.settings.query_server, recompute.PATH, asked)
+            body = await self.carrier.ask(server or self.settings.query_server, recompute.PATH, asked)
             answer = recompute.read_answer(body)
             yield answer
             after = answer.last
@@ -132,7 +132,7 @@ class Consumer:
 
     async def close(self) -> None:
         """End all connections; what is outstanding fails."""
-        await self._carrier.close()
+        await self.carrier.close()
 
     def server_of(self, jobid: JobId) -> Address:
         """Whom to ask about a job."""
@@ -149,7 +149,7 @@ class Consumer:
         )
 
     async def _jobs(self, server: Address, asked: Query) -> list[results.Job]:
-        answer = results.read_jobs(await self._carrier.ask(server, "/queryJobs", requests.write_jobs(asked)))
+        answer = results.read_jobs(await self.carrier.ask(server, "/queryJobs", requests.write_jobs(asked)))
         if answer.error is not None:
             states = [job.status for job in answer.jobs if job.status is not None]
             raise CutAnswerError(answer.error, states) if states else answer.error
