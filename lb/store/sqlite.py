@@ -66,6 +66,8 @@ class SQLiteStore:
         except OSError:
             os.close(self._lock)
             raise StoreError(errno.EBUSY, f"{path}: another server has this database open") from None
+        # SQLite would make it readable by all; its other files follow the permissions of this one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with reported():
             connection = self._connect()
             try:

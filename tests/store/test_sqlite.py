@@ -92,6 +92,13 @@ class Storing(SynchronousTestCase):
         self.assertEqual([entry.jobid.unique for entry in found], ["a", "b", "c"])
         self.assertEqual([entry.jobid.unique for entry in reader.children("a")], ["b"])
 
+    def test_private(self) -> None:
+        """Nobody but the server's account may read the files, wherever they are."""
+        self.writer.write([job(self.writer.new_key(), "a")], [])
+        files = list(self.path.parent.glob(f"{self.path.name}*"))
+        self.assertEqual({file.name.removeprefix(self.path.name) for file in files}, {"", ".lock", "-wal", "-shm"})
+        self.assertEqual({file.stat().st_mode & 0o777 for file in files}, {0o600})
+
     def test_one_server(self) -> None:
         """A second server is told that the first has the database; later it may have it."""
         self.assertEqual(self.assertRaises(StoreError, SQLiteStore, self.path).code, errno.EBUSY)
