@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from lb.model.errors import Code, LBError, missing
+from lb.model.grammar import read_query
 from lb.model.jobid import parse_cached
 from lb.model.query import Attribute, Condition, Flag, Operator, Query, Results
 from lb.model.status import PARENT_TYPES, JobStatus
@@ -19,7 +20,6 @@ from lb.security.identity import Identity
 from lb.web import notifications, plain
 from lb.web.address import Address
 from lb.web.api.routes import ROOT
-from lb.web.grammar import read_query
 from lb.web.jobpage import job_page
 from lb.web.jobs import Jobs, ServerInfo
 from lb.web.listpage import list_page

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model.errors import Code, LBError
+from lb.model.grammar import read_query
 from lb.model.jobid import parse
 from lb.model.query import Query
 from lb.security.identity import ANONYMOUS
 from lb.web.api import parameters
 from lb.web.api.limits import APILimits
 from lb.web.api.service import accepts
-from lb.web.grammar import read_query
 from lb.wire.documents import event_document, status_document
 from tests.server.fixture import OTHER, OWNER
 from tests.web.api import Served, document

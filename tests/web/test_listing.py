@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from lb.model.grammar import read_query
 from lb.model.query import Flag
 from lb.model.status import JobStatus, State
 from lb.web import address, filters
-from lb.web.grammar import read_query
 from lb.web.listing import CHILDREN, PAGE, listing
 from tests.web.fixture import NOW, Document, GivenJobs, exchange
 

@@ -74,7 +74,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
 
 
 def _read_query(text: str) -> tuple[Group, ...]:
-    from lb.web.grammar import read_query
+    from lb.model.grammar import read_query
 
     return read_query(text, round(time.time())).jobs
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lb.model.errors import LBError, invalid
+from lb.model.grammar import read_query
 from lb.server.notify.address import SOCKET, complete, kind_of, split
 from lb.server.notify.keeper import Site, check
 from lb.web import address
-from lb.web.grammar import read_query
 
 
 def read_sites(texts: Sequence[str], now: int) -> list[Site]:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import lb
 from lb.model.catalogue import LEVEL_CODES, TYPES, Attribute, EventType, Kind, Source
+from lb.model.grammar import UNSUPPORTED
 from lb.model.query import FORMS, NAMED, AttributeForm, Operator
 from lb.model.query import Attribute as QueryAttribute
 from lb.model.query import Kind as ConditionKind
 from lb.model.status import ATTRIBUTES, STATE_NAMES, StatusAttribute
 from lb.web.api.messages import PROBLEM
 from lb.web.api.parameters import LIMIT, Parameter
-from lb.web.grammar import UNSUPPORTED
 from lb.wire.jsonevent import MANDATORY
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from lb.model.errors import invalid
+from lb.model.grammar import read_conditions
 from lb.model.query import NO_FLAGS, Attribute, Condition, Flag, Operator, Query
-from lb.web.grammar import read_conditions
 
 _OPERATOR: Final = re.compile("[=<>]")
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)

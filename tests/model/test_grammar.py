@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model.errors import LBError
+from lb.model.grammar import read_query
 from lb.model.jobid import parse
 from lb.model.query import Attribute, Condition, Flag, Operator, Query
 from lb.model.status import JobType, State
-from lb.web.grammar import read_query
 
 NOW = 1_800_000_000
 JOB = "https://lb.example.org:9000/abc"
