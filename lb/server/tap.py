@@ -390,6 +390,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
     service = options.service()
     Backend(store, writing, reading, collector, administered).setServiceParent(service)
     administered.setServiceParent(service)
+    feed.setServiceParent(service)
     notifications.setServiceParent(service)
     for link in outlets.links:
         link.setServiceParent(service)

@@ -37,8 +37,9 @@ class Served:
         self.clock = Clock()
         self.clock.advance(NOW)
         self.collector = Collector(self.server.ingest, Here().call)
-        changes = Changes(self.server.reader, Assembly(self.server.reader, lambda: self.server.policy, "salt"))
-        self.feed = Feed(Here(), changes, lambda: self.server.writer.last_change, self.clock, lambda call: call())
+        self.changes = Changes(self.server.reader, Assembly(self.server.reader, lambda: self.server.policy, "salt"))
+        self.feed = Feed(Here(), self.changes, lambda: self.server.writer.last_change, self.clock, lambda call: call())
+        self.feed.startService()
         self.server.stored = self.feed.stored
         self.registrations: Any = None
         self.api = self.make()

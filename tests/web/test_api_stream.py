@@ -238,6 +238,16 @@ class Streams(SynchronousTestCase):
         self.assertEqual(len(stream.heard() + stream.heard()), 1)
         self.assertGreaterEqual(len(self.flushLoggedErrors(StoreError)), 1)
 
+    def test_stopped(self) -> None:
+        """A server that stops looks no more: its threads are ending."""
+        stream = Stream(self.served)
+        self._post(registration("a"))
+        self._post(registration("b"))  # its look waits for the pace
+        self.served.feed.stopService()
+        self._post(registration("c"))
+        self.assertEqual([each.document["jobId"] for each in stream.heard()], [job("a")])
+        self.assertEqual(self.served.feed.followers, 1)
+
     def test_cost(self) -> None:
         """Followers at one place are served by one look at the store, and nobody looks when nobody follows."""
         looks: list[int] = []
@@ -254,6 +264,23 @@ class Streams(SynchronousTestCase):
         self._post(registration("b"))
         self.assertEqual([len(stream.heard()) for stream in streams[:1]], [1])
         self.assertEqual(len(looks), 1)
+
+    def test_crowd(self) -> None:
+        """P10: of many followers one look serves a few, so that questions wait for no more; all are served in turn."""
+        self.served.close()
+        self.served = Served(self.path)
+        streams = [Stream(self.served) for _ in range(2 * feed.TOGETHER + 1)]
+        crowds: list[int] = []
+        part = self.served.changes.part
+
+        def counted(followers: Any, after: int, most: int) -> Any:
+            crowds.append(len(followers))
+            return part(followers, after, most)
+
+        self.served.changes.part = counted  # type: ignore[method-assign]
+        self._post(registration("a"))
+        self.assertEqual(crowds, [feed.TOGETHER, feed.TOGETHER, 1])
+        self.assertEqual({len(stream.heard()) for stream in streams}, {1})
 
 
 class Histories(SynchronousTestCase):

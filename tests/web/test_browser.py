@@ -46,6 +46,8 @@ class Browser(TestCase):
         collector = Collector(self.server.ingest, Here().call)
         changes = Changes(self.server.reader, Assembly(self.server.reader, lambda: self.server.policy, "salt"))
         feed = Feed(Here(), changes, lambda: self.server.writer.last_change, reactor, lambda call: call())
+        feed.startService()
+        self.addCleanup(feed.stopService)
         self.server.stored = feed.stored
         jobs = questions(self.server)
         api = API(jobs, collector, feed, reactor)

@@ -6,7 +6,9 @@
   if (!main || !window.EventSource || !window.DOMParser) return;
 
   const PAUSE = 1000; // milliseconds from a change to its sight: many changes together are one
+  const SHARE = 10; // pages that take long are got less often: so many times as long lies between them
   const FOCUSABLE = "a[href], button, summary, input, select, [tabindex]";
+  let pause = PAUSE;
   let timer = 0;
   let wanted = false;
   let busy = false;
@@ -40,6 +42,7 @@
     if (busy || !wanted || disturbing()) return;
     busy = true;
     wanted = false;
+    const began = performance.now();
     try {
       const response = await fetch(location.href, { cache: "no-store" });
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
@@ -50,13 +53,14 @@
     } catch {
       wanted = true; // the next change, or the next look at the page, tries again
     } finally {
+      pause = Math.max(PAUSE, SHARE * (performance.now() - began));
       busy = false;
     }
     if (wanted) soon();
   }
 
   function soon() {
-    if (!timer) timer = setTimeout(refresh, PAUSE);
+    if (!timer) timer = setTimeout(refresh, pause);
   }
 
   function changed() {
