@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import TestCase
 
 from lb.model.jobid import parse
@@ -116,6 +117,22 @@ class Browser(TestCase):
         self._log(registration("b"))
         await self.browser.until(f"{ROWS} === 2")
         self.assertTrue(await self.browser.value("document.querySelector('details').open"))
+        self.assertEqual(self.browser.complaints, [])
+
+    async def test_behind_another_tab(self) -> None:
+        """A page that nobody sees gives its connection back, and shows what it missed when it is seen again."""
+        self._log(registration("a"))
+        await self.browser.go(f"{self.url}/")
+        await self.browser.until(f"{NOTE} === 'Live'")
+        seen = "Object.defineProperty(document, 'hidden', { value: %s, configurable: true });"
+        seen += "document.dispatchEvent(new Event('visibilitychange'));"
+        (stream,) = [each for channel in self.channels for each in channel.requests if b"/stream" in each.uri]
+        ended = stream.notifyFinish()
+        await self.browser.value(seen.replace("%s", "true"))
+        await self.assertFailure(ended, ConnectionDone)
+        self._log(registration("b"))
+        await self.browser.value(seen.replace("%s", "false"))
+        await self.browser.until(f"{ROWS} === 2")
         self.assertEqual(self.browser.complaints, [])
 
     async def test_connection_lost(self) -> None:

@@ -8,6 +8,8 @@
   const PAUSE = 1000; // milliseconds from a change to its sight: many changes together are one
   const SHARE = 10; // pages that take long are got less often: so many times as long lies between them
   const FOCUSABLE = "a[href], button, summary, input, select, [tabindex]";
+  let stream = null;
+  let place = "";
   let pause = PAUSE;
   let timer = 0;
   let wanted = false;
@@ -16,7 +18,7 @@
   const note = document.createElement("p");
   note.className = "live";
   note.setAttribute("role", "status");
-  note.textContent = "Live";
+  note.textContent = "Connecting …";
   main.before(note);
 
   const all = (selector) => [...main.querySelectorAll(selector)];
@@ -68,13 +70,30 @@
     soon();
   }
 
-  const stream = new EventSource(main.dataset.live);
-  for (const kind of ["job", "gone", "reset"]) stream.addEventListener(kind, changed);
-  stream.addEventListener("begin", () => { note.textContent = "Live"; });
-  stream.addEventListener("error", () => {
-    note.textContent = stream.readyState === EventSource.CLOSED ? "Not live: reload to see changes" : "Connecting again …";
-  });
+  // A browser has few connections to one server: pages behind other tabs give theirs back.
+  function follow() {
+    if (document.hidden) {
+      if (stream) stream.close();
+      stream = null;
+      return;
+    }
+    if (stream) return;
+    const url = new URL(main.dataset.live, location.href);
+    if (place) url.searchParams.set("after", place);
+    stream = new EventSource(url);
+    const heard = (event) => { place = event.lastEventId; };
+    for (const kind of ["begin", "reset", "job", "gone"]) stream.addEventListener(kind, heard);
+    for (const kind of ["reset", "job", "gone"]) stream.addEventListener(kind, changed);
+    stream.addEventListener("begin", () => { note.textContent = "Live"; });
+    stream.addEventListener("error", () => {
+      const over = stream && stream.readyState === EventSource.CLOSED;
+      note.textContent = over ? "Not live: reload to see changes" : "Connecting again …";
+    });
+  }
+
   for (const kind of ["visibilitychange", "focusout", "selectionchange"]) {
     document.addEventListener(kind, () => { if (wanted) soon(); });
   }
+  document.addEventListener("visibilitychange", follow);
+  follow();
 })();
