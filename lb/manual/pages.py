@@ -10,17 +10,16 @@ from typing import Final
 
 from lb.client.settings import PARAMETERS
 from lb.manual.page import Block, Example, Heading, Page, Paragraph, Synopsis, Terms
-from lb.manual.tables import Command, Daemon, Option, Setting, commands, daemons
+from lb.manual.tables import Command, Daemon, Group, Option, Setting, commands, daemons
 
-_CODES: Final = Terms(
-    (
-        ("0", "success"),
-        ("1", "the operation failed; a line on standard error says what, where and what to do"),
-        ("2", "wrong usage"),
-        ("110", "lb notify receive: nothing came in the given time"),
-        ("130", "interrupted"),
-    )
+_CODES: Final = (
+    ("0", "success"),
+    ("1", "the operation failed; a line on standard error says what, where and what to do"),
+    ("2", "wrong usage"),
+    ("130", "interrupted"),
 )
+#: Command → codes of its own.
+_OWN_CODES: Final = {"lb notify": (("110", "lb notify receive: nothing came in the given time"),)}
 
 #: Field of `lb.client.settings.Settings` → what it is for.
 MEANINGS: Final = {
@@ -87,7 +86,7 @@ def _overview(known: Sequence[Command], services: Sequence[Daemon]) -> Page:
             Heading("Commands"),
             Terms(tuple((f"{'-'.join(command.words)}(1)", command.about) for command in known)),
             Heading("Exit status"),
-            _CODES,
+            Terms(_CODES),
             Heading("Environment"),
             Paragraph("Options win over variables. The first of several names that is set counts."),
             Terms((*variables, *_CREDENTIALS)),
@@ -116,7 +115,12 @@ def _command(command: Command) -> Page:
         blocks += [Heading("Options of all"), *_groups(shared)]
     else:
         blocks += [Heading("Options"), *_taken(command, command.options)]
-    blocks += [Heading("Exit status"), _CODES, Heading("See also"), Paragraph("lb(1), for the environment")]
+    blocks += [
+        Heading("Exit status"),
+        Terms((*_CODES, *_OWN_CODES.get(command.name, ()))),
+        Heading("See also"),
+        Paragraph("lb(1), for the environment"),
+    ]
     return Page("-".join(command.words), 1, command.about, tuple(blocks))
 
 
@@ -141,12 +145,14 @@ def _taken(command: Command, options: Iterable[Option]) -> Iterator[Block]:
 
 def _groups(options: Iterable[Option]) -> Iterator[Block]:
     """Options under the headings that they have in the help."""
-    by_group: dict[str, list[Option]] = {}
+    by_group: dict[Group, list[Option]] = {}
     for option in options:
         by_group.setdefault(option.group, []).append(option)
     for group, members in by_group.items():
-        if group:
-            yield Heading(group[0].upper() + group[1:], within=True)
+        if group.title:
+            yield Heading(group.title[0].upper() + group.title[1:], within=True)
+        if group.about:
+            yield Paragraph(group.about)
         yield Terms(tuple((_spelled(option), _about(option)) for option in members))
 
 

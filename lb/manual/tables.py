@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from importlib import import_module
-from typing import Final
+from typing import Final, NamedTuple
 
 from lb.bound import Bound, Unit, bounds_of
 from lb.client.cli import COMMANDS, Surroundings
@@ -31,6 +31,16 @@ class Fill(Enum):
     DIRECTORIES = "directories"
 
 
+class Group(NamedTuple):
+    """A heading in the help of a command, and what is said below it."""
+
+    title: str
+    about: str
+
+
+NO_GROUP: Final = Group("", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """An option, or with no `names` an argument that is known by its place."""
@@ -44,8 +54,7 @@ class Option:
     fill: Fill = Fill.NOTHING
     required: bool = False
     repeated: bool = False
-    #: Heading that it stands under.
-    group: str = ""
+    group: Group = NO_GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +163,13 @@ def _parsed(words: tuple[str, ...], about: str, parser: argparse.ArgumentParser)
     return Command(words, about, parser.description or "", tuple(options), tuple(arguments))
 
 
-def _heading(group: argparse._ArgumentGroup) -> str:
-    return "" if group.title in ("options", "positional arguments") else group.title or ""
+def _heading(group: argparse._ArgumentGroup) -> Group:
+    if group.title in ("options", "positional arguments"):
+        return NO_GROUP
+    return Group(group.title or "", group.description or "")
 
 
-def _option(words: tuple[str, ...], parser: argparse.ArgumentParser, action: argparse.Action, group: str) -> Option:
+def _option(words: tuple[str, ...], parser: argparse.ArgumentParser, action: argparse.Action, group: Group) -> Option:
     known = tuple(map(str, action.choices or ())) or _codes(words, action)
     value = ""
     if action.nargs != 0:
