@@ -16,7 +16,7 @@ from lb.model.errors import Code, LBError
 from lb.model.indexing import DEFAULT_INDICES, OWNER, Column, Index, from_title
 from lb.model.jobid import JobId
 from lb.model.query import FORMS, Attribute, Condition, Flag, Group, Operator, Query, Results, check_jobs
-from lb.model.status import JobStatus, State
+from lb.model.status import JobStatus, JobType, State
 from lb.security.identity import ANONYMOUS, Identity
 from lb.security.policy import Action, Policy
 from lb.server.lookup import PAGE, Limits, Lookup
@@ -271,6 +271,33 @@ class Queries(SynchronousTestCase):
         excused = self._lookup(Limits(no_index=1))
         self._refused(excused, Query(jobs=(done,)), "No indexed condition in query")
         self.assertNotEqual(self._ids(Query(jobs=(done,)), excused, Identity("/CN=admin")), [])
+
+    def test_transfers(self) -> None:
+        """lb-test-sandbox-transfer 6: transfers by their type and not by a job's id; by another type none of them."""
+        self.writer.write(self.jobs[100:], [])
+        transfers = [job.jobid.unique for job in self.jobs if job.state.status.jobtype == JobType.FILE_TRANSFER]
+        elsewhere = (Condition(Attribute.JOBID, Operator.UNEQUAL, jobid(150)),)
+        for operator in Operator.EQUAL, Operator.UNEQUAL:
+            of_type = (Condition(Attribute.JOB_TYPE, operator, int(JobType.FILE_TRANSFER)),)
+            found = self._ids(Query(jobs=(of_type, elsewhere)), self._lookup(Limits()))
+            self.assertEqual(set(found) & set(transfers), set(transfers) if operator is Operator.EQUAL else set())
+
+    def test_side_by_side(self) -> None:
+        """lb-test-threaded: long questions asked at once are answered slice by slice, each as if it were alone."""
+        self.writer.write(self.jobs[100:], [])
+        lookup = self._lookup()
+        asked = [Query(jobs=((Condition(Attribute.EXITCODE, Operator.EQUAL, code),),)) for code in (0, 1, 2)] * 10
+        running = [(query, lookup.job_pages(READER, query), list[str]()) for query in asked]
+        waiting = list(running)
+        while waiting:
+            for each in list(waiting):
+                page = next(each[1], None)
+                if page is None:
+                    waiting.remove(each)
+                else:
+                    each[2].extend(str(job.jobId).rpartition("/")[2] for job in page)
+        for query, _, found in running:
+            self.assertEqual(found, self._ids(query))
 
     def test_narrowest(self) -> None:
         """Of several ways to the jobs the one over the fewest is taken."""
