@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.client.cli import main
-from lb.wire import il
-from tests.processes.daemon import Daemon, free_port
+from lb.model.status import STATES
+from lb.wire import http, il
+from lb.wire.lbxml import purge
+from lb.wire.lbxml.purge import PurgeFlag
+from tests.processes.daemon import PATIENCE, Daemon, connect, free_port
 from tests.processes.test_vectors import Peer
 from tests.server.fixture import OWNER
 from tests.server.test_ingest import line, registration, running
@@ -27,6 +32,10 @@ FILE = """[ JobIndices = {
 
 def _at(moment: datetime, text: str) -> str:
     return text.replace("DATE=20240102030405", f"DATE={moment:%Y%m%d%H%M%S}")
+
+
+def _of(user: str, text: str) -> bytes:
+    return text.replace(str(OWNER.name), user).encode()
 
 
 class Commands(SynchronousTestCase):
@@ -96,6 +105,34 @@ class Commands(SynchronousTestCase):
         rubbish.write_text("nonsense\n")
         self.assertIn("Unloaded events were stored", self._lb("load", "--file", "rubbish", code=1))
         self.assertIn("background", self._lb("purge", "-b", "--other", "31d"))
+
+    def test_killed(self) -> None:
+        """P2: kill -9 in the middle of a purge: each job is there, or in the dump that load brings back."""
+        more = [f"https://localhost:{self.port}/killed{number:04}" for number in range(600)]
+        peer = Peer(self.port, self.state / "pki", "user")
+        peer.events.sendall(b"".join(il.frame(_of(peer.name, registration(job=job))) for job in more))
+        self.assertEqual({next(peer.replies) for _ in more}, {il.OK})
+        peer.close()
+        request = purge.Request(timeouts=(0,) * STATES, flags=PurgeFlag.REALLY_PURGE | PurgeFlag.SERVER_DUMP)
+        connection = connect(self.port, self.state / "pki", "host")
+        connection.sendall(http.request("POST", "/purgeRequest", purge.write_request(request)))
+        give_up = monotonic() + PATIENCE
+        while not any(file.stat().st_size for file in self.state.glob("purge/*")):
+            self.assertLess(monotonic(), give_up)
+        self.server.kill()
+        connection.close()
+        self.server = Daemon("lb", self.state, *self.options)
+        self.server.start()
+        (file,) = self.state.glob("purge/*")
+        left = {each["job"] for each in self._all_jobs()}
+        dumped = re.findall(r'DG\.EVNT="RegJob" DG\.JOBID="([^"]+)"', file.read_text())
+        self.assertEqual(left | set(dumped), {*self.jobs, *more})
+        self.assertIsNone(self._json("load", "--file", str(file))["unloaded"])
+        self.assertEqual({each["job"] for each in self._all_jobs()}, {*self.jobs, *more})
+
+    def _all_jobs(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self._lb("jobs", "--json", name="user"))
+        return [{"job": each["jobId"]} for each in found]
 
     def test_index(self) -> None:
         """What is indexed is shown as a file, changed by one, used when filled, kept over a restart."""

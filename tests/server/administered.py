@@ -15,7 +15,7 @@ from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
 from lb.server.admin.housekeeping import Housekeeping
 from lb.server.admin.loading import Load, Loading
-from lb.server.admin.port import Administration, Places
+from lb.server.admin.port import Administration, Places, Stopping
 from lb.server.admin.purging import Purging
 from lb.server.admin.removal import Removal
 from lb.server.draft import Stream
@@ -58,10 +58,13 @@ class Administered:
         self.reader = self.server.store.reader()
         self.places = Places(directory / "purge", directory / "dump", directory / "archive")
         self.writing, thread = Here(), Here()
+        self.stopping = Stopping()
         writer = self.server.writer
         loading = Loading(writer, lambda: policy, self.clock.seconds, self.cache, None, 100_000)
         self.removal = Removal(writer, self.cache, self.clock.seconds)
-        self.purging = Purging(self.reader, thread, self.removal, writer.purge.clear, self.writing, self.clock)
+        self.purging = Purging(
+            self.reader, thread, self.removal, writer.purge.clear, self.writing, self.clock, self.stopping.check
+        )
         self.housekeeping = Housekeeping(writer, self.writing, self.clock)
         load = Load(
             loading,
@@ -83,6 +86,7 @@ class Administered:
             self.places,
             own_name="/CN=localhost",
             statistics=statistics,
+            go_on=self.stopping.check,
         )
         self.queries = QueryPort(Questions(thread, self.server.lookup), self.port.answers)
 

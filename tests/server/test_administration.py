@@ -259,6 +259,30 @@ class Purges(Case):
         self.lb.clock.advance(300)
         self.assertEqual(len(answered), 1)
 
+    def test_stopping(self) -> None:
+        """A server that stops ends what it was asked for between two steps, and says so; what is done stays done."""
+        self._jobs(200)
+        asked = purge.write_request(purge.Request(timeouts=ALL, flags=REALLY | DUMPED, runtime=86_400))
+        (request,) = http.RequestReader().feed(http.request("POST", "/purgeRequest", asked))
+        answered: list[bytes] = []
+        self.lb.queries.answer(request, ADMIN).addCallback(answered.append)
+        idle: list[None] = []
+        self.lb.stopping.stopping = True
+        self.lb.port.idle().addCallback(idle.append)
+        self.assertEqual(idle, [])
+        self.lb.clock.advance(1)
+        self.assertEqual(idle, [None])
+        self.assertIn(b"the server is stopping", answered[0])
+        self.assertEqual(len(self.lb.everything()), 100)
+        (file,) = self.lb.places.purges.iterdir()
+        self.assertEqual(len(file.read_bytes().splitlines()), 100)
+        for path, document in (
+            ("/dumpRequest", dump.write_dump_request(dump.DumpRequest())),
+            ("/loadRequest", dump.write_load_request(str(file))),
+            ("/purgeRequest", asked),
+        ):
+            self._refused(errno.ECANCELED, path, document)
+
     def test_no_trace(self) -> None:
         """What belongs to a purged job goes with it: texts, tags in indices, connections of both sides."""
         ids = self._jobs(2)

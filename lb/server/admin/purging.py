@@ -23,6 +23,8 @@ from lb.wire.lbxml.purge import PurgeFlag, Request
 _EVENTS: Final = 1_000
 #: Events dumped at once.
 _PAGE: Final = 256
+#: Seconds of rest between two looks whether it is time to end.
+_NAP: Final = 1.0
 #: How often a job that gets events while it is dumped is dumped again.
 _TRIES: Final = 3
 
@@ -83,9 +85,15 @@ class Purging:
                 if entry.key in gone:
                     found(str(entry.jobid))
                     count += 1
-            if pause:
-                await deferLater(self._clock, pause * len(step.remove))
+            await self._rest(pause * len(step.remove))
         return count
+
+    async def _rest(self, seconds: float) -> None:
+        """Do nothing for some time, or until it is time to end."""
+        until = self._clock.seconds() + seconds
+        while (left := until - self._clock.seconds()) > 0:
+            await deferLater(self._clock, min(left, _NAP))
+            self._go_on()
 
     async def _pause(self, asked: Request, now: int, defaults: Sequence[int]) -> float:
         """Seconds to rest for each job, so that the work takes as long as it was asked to."""
