@@ -1,7 +1,8 @@
 """The main job, for ``make run``: both services on an embedded store, sample streams replayed, the resulting states.
 
 Then it serves until it is interrupted; with ``ONCE=1`` it stops after the states are printed, and the exit code tells
-whether every event arrived. ``STATE`` names the state directory. It must leave no process behind.
+whether every event arrived. ``STATE`` names the state directory, ``BROKER`` the URL of a broker, which both services
+then know as ``site``. It must leave no process behind.
 """
 
 from __future__ import annotations
@@ -117,12 +118,14 @@ def _twistd() -> str:
 
 
 @contextmanager
-def services(state: Path, base: int) -> Iterator[list[Service]]:
-    """Both services, ready, with the development PKI of `state`; ended at the end."""
+def services(state: Path, base: int, broker: str | None = None) -> Iterator[list[Service]]:
+    """Both services, ready, with the development PKI of `state` and a broker's URL; ended at the end."""
     made = pki.ensure(state / "pki")
     environ = _own_environment(state)
     common = ["--state-dir", str(state), "--cert", str(made.host.certificate), "--key", str(made.host.key)]
     common += ["--ca-dir", str(made.authorities)]
+    if broker:
+        common += ["--broker", f"site={broker}"]
     with ExitStack() as stack:
         started = []
         for name, offset in (("lb", 0), ("lb-logger", 2)):
@@ -183,11 +186,11 @@ Logs: {state}/*.log
     )
 
 
-def run(state: Path, *, once: bool) -> int:
+def run(state: Path, *, once: bool, broker: str | None = None) -> int:
     """The whole job; returns the exit code."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     base = free_base()
-    with services(state, base) as started:
+    with services(state, base, broker) as started:
         print(f"lb on port {base} (events {base + 1}), lb-logger on port {base + 2}, state in {state}\n", flush=True)
         code = replay_samples(state, base)
         _tell_how_to_look(state, base)
@@ -208,7 +211,8 @@ def _main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     once = os.environ.get("ONCE", "") not in ("", "0")
     try:
-        return run(Path(os.environ.get("STATE") or "run").resolve(), once=once)
+        state = Path(os.environ.get("STATE") or "run").resolve()
+        return run(state, once=once, broker=os.environ.get("BROKER"))
     except KeyboardInterrupt:
         print("stopped")
         return INTERRUPTED if once else 0

@@ -9,13 +9,13 @@ import shlex
 from collections.abc import Sequence
 from typing import Final
 
-from lb.manual.tables import Command, Daemon, Fill, Option
+from lb.manual.tables import Command, Daemon, Option
 
 _HEAD: Final = "# bash completion for lb and its daemons, made by: lb completion bash\n"
 
 #: Keys of _lb_about: "COMMAND" lists its options, "COMMAND OPTION" how its value is filled in, "COMMAND N" its Nth
 #: argument (from 1, * for all further ones), "COMMAND ." the words that lead on. A value is one of these:
-#: "files", "directories", "nothing", or "words" with the words behind it.
+#: "files", "directories", "nothing", "words" with the words behind it, or "COUNT" for a value of so many words.
 _WALK: Final = r"""
 # Offers what begins with $2: of the kind $1.
 _lb_fill() {
@@ -29,17 +29,22 @@ _lb_fill() {
 
 # Completes $2 behind the words $3 ..., which follow the command $1; bash makes "=" a word of its own.
 _lb_walk() {
-    local command=$1 word=$2 option='' place=0 each
+    local command=$1 word=$2 option='' place=0 left=0 each
     shift 2
     for each; do
         if [[ $each == '=' ]]; then
             continue
-        elif [[ -n $option ]]; then
-            option=''
+        elif [[ $left -gt 0 ]]; then
+            left=$((left - 1))
         elif [[ -n ${_lb_about["$command ."]-} && " ${_lb_about["$command ."]#words } " == *" $each "* ]]; then
             command+=" $each"
         elif [[ $each == -* && -n $each ]]; then
-            [[ -n ${_lb_about["$command $each"]-} ]] && option=$each
+            option=$each
+            case ${_lb_about["$command $each"]-} in
+                '') ;;
+                [0-9]*) left=${_lb_about["$command $each"]} ;;
+                *) left=1 ;;
+            esac
         else
             place=$((place + 1))
         fi
@@ -47,7 +52,7 @@ _lb_walk() {
     if [[ $word == '=' ]]; then
         word=''
     fi
-    if [[ -n $option ]]; then
+    if [[ $left -gt 0 ]]; then
         _lb_fill "${_lb_about["$command $option"]}" "$word"
     elif [[ $word == -* ]]; then
         _lb_fill "words ${_lb_about["$command"]-}" "$word"
@@ -119,4 +124,4 @@ def _words(words: Sequence[str]) -> str:
 def _value(option: Option) -> str:
     if option.words:
         return _words(option.words)
-    return option.fill.value if option.fill is not Fill.NOTHING else "nothing"
+    return str(option.count) if option.count > 1 else option.fill.value

@@ -46,13 +46,15 @@ class Option:
     """An option, or with no `names` an argument that is known by its place."""
 
     names: tuple[str, ...]
-    #: What stands for its value; empty: it takes none.
+    #: What stands for its value, a word for each when it has several; empty: it takes none.
     value: str
     about: str
     #: The words that it may be; empty: anything.
     words: tuple[str, ...] = ()
     fill: Fill = Fill.NOTHING
     required: bool = False
+    #: How many words its value has, if it takes one.
+    count: int = 1
     repeated: bool = False
     group: Group = NO_GROUP
 
@@ -173,7 +175,8 @@ def _option(words: tuple[str, ...], parser: argparse.ArgumentParser, action: arg
     known = tuple(map(str, action.choices or ())) or _codes(words, action)
     value = ""
     if action.nargs != 0:
-        value = action.metavar if isinstance(action.metavar, str) else "|".join(known) or action.dest.upper()
+        shown = (action.metavar,) if isinstance(action.metavar, str) else action.metavar or ()
+        value = " ".join(shown) or "|".join(known) or action.dest.upper()
     return Option(
         tuple(action.option_strings),
         value,
@@ -181,6 +184,7 @@ def _option(words: tuple[str, ...], parser: argparse.ArgumentParser, action: arg
         known,
         _FILLS.get(value, Fill.NOTHING),
         action.required,
+        (isinstance(action.nargs, int) and action.nargs) or 1,
         action.nargs in ("*", "+") or isinstance(action, argparse._AppendAction),
         group,
     )

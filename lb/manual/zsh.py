@@ -67,9 +67,11 @@ def _leading(name: str, kind: str, words: list[tuple[str, str]]) -> str:
 def _option(option: Option) -> str:
     repeated = "*" if option.repeated else ""
     others = f"({' '.join(option.names)})" if len(option.names) > 1 and not option.repeated else ""
-    text = f"[{_escape(option.about)}]" + (f":{_value(option)}" if option.value else "")
+    values = [f":{_escape(word)}:" for word in option.value.split()] if option.count > 1 else [f":{_value(option)}"]
+    text = f"[{_escape(option.about)}]" + ("".join(values) if option.value else "")
     # Long options may have their value behind "=" as well.
-    names = [f"{each}=" if option.value and each.startswith("--") else each for each in option.names]
+    joined = option.value and option.count == 1
+    names = [f"{each}=" if joined and each.startswith("--") else each for each in option.names]
     return " ".join(_quote(f"{others}{repeated}{name}{text}") for name in names)
 
 

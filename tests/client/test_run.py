@@ -17,8 +17,8 @@ from lb import run
 class MainJobTests(SynchronousTestCase):
     """``python -m lb.run``."""
 
-    def run_once(self, state: str) -> subprocess.CompletedProcess[str]:
-        environ = {**os.environ, "STATE": state, "ONCE": "1", "X509_USER_PROXY": "/nonexistent"}
+    def run_once(self, state: str, **more: str) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "STATE": state, "ONCE": "1", "X509_USER_PROXY": "/nonexistent", **more}
         return subprocess.run(
             [sys.executable, "-m", "lb.run"],
             capture_output=True,
@@ -48,6 +48,16 @@ class MainJobTests(SynchronousTestCase):
         done = self.run_once("/dev/null/state")
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"\Arun: [^\n]+\n\Z")
+
+    def test_broker(self) -> None:
+        """A broker is known to both services; one that is away keeps them from nothing (P5)."""
+        state = self.mktemp()
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            url = f"amqp://127.0.0.1:{nobody.getsockname()[1]}"
+            self.assertEqual(self.run_once(state, BROKER=url).returncode, 0)
+        for log in ("lb.log", "lb-logger.log"):
+            self.assertIn("broker site", (Path(state) / log).read_text())
 
     def test_ports(self) -> None:
         """Ports that are taken are passed over."""

@@ -113,6 +113,13 @@ class BashTests(SynchronousTestCase):
         self.assertEqual(set(), self.offered("lb", "send", "lb"))
         self.assertEqual({"lb.bash"}, self.offered("lb", "replay", "a", "b", "lb"))
 
+    def test_values_of_two_words(self) -> None:
+        """An option whose value is two words takes both: no option is offered before they are there."""
+        via = ("lb", "log", "Running", "--via")
+        self.assertEqual(set(), self.offered(*via, "--js"))
+        self.assertEqual(set(), self.offered(*via, "amqp://localhost", "--js"))
+        self.assertEqual({"--json"}, self.offered(*via, "amqp://localhost", "/queue/lb", "--js"))
+
     def test_daemons(self) -> None:
         """Behind the name of a service of twistd stand its options; before it, what twistd has is left to others."""
         for daemon in daemons():
