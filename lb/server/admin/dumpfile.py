@@ -66,8 +66,12 @@ def sync_directory(directory: Path) -> None:
 class DumpFile:
     """A plain file that grows, one job after another."""
 
-    def __init__(self, directory: Path, prefix: str, now: int, suffix: str = "") -> None:
-        """Make a file named after the time `now` (microseconds); raises OSError."""
+    def __init__(self, directory: Path, prefix: str, now: int, suffix: str = "", *, spaced: bool = False) -> None:
+        """Make a file named after the time `now` (microseconds); raises OSError.
+
+        `spaced`: with an empty line after each, as the C server writes dumps but not those of purges.
+        """
+        self._after = b"\n" if spaced else b""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path, self._file = _fresh(directory, prefix, now, suffix)
         sync_directory(directory)
@@ -77,11 +81,11 @@ class DumpFile:
 
     def add(self, events: Iterable[StoredEvent]) -> None:
         """More events of the job."""
-        self._file.writelines(map(written, events))
+        self._file.writelines(written(event) + self._after for event in events)
 
     def add_line(self, line: bytes) -> None:
         """A line with its line end."""
-        self._file.write(line)
+        self._file.write(line + self._after)
 
     def sync(self) -> None:
         """What was added is on stable storage when this returns; raises OSError."""

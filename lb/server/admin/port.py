@@ -37,7 +37,7 @@ from lb.wire.lbxml.purge import PurgeFlag
 
 _MICROSECONDS: Final = 1_000_000
 #: Marks of the store: when the last dump began and ended, microseconds.
-_STARTED, _ENDED = "dump start", "dump end"
+DUMP_STARTED, DUMP_ENDED = "dump start", "dump end"
 _RESULT: Final = purge_document.write_result()
 
 
@@ -199,24 +199,25 @@ class Administration:
         async with self._one:
             self._go_on()
             # Told by the writing thread: what came before is stored by then, what comes later is stamped later.
-            now, marks = await self._writing.call(lambda: (self._now(), (self._mark(_STARTED), self._mark(_ENDED))))
+            now, marks = await self._writing.call(lambda: (self._now(), self._dumped()))
             since, until = (_moment(each, now, *marks) for each in (asked.since, asked.until))
             if since > until:
                 raise LBError(errno.EINVAL, "the time asked for ends before it begins")
-            file = DumpFile(self._places.dumps, "dump", now)
+            file = DumpFile(self._places.dumps, "dump", now, spaced=True)
             try:
                 slices = dump(self._reader, file, since, until)
                 while await self._thread.call(lambda: next(slices, _END)) is not _END:
                     self._go_on()
             finally:
                 await self._thread.call(file.close)
-            await self._writing.call(self._writer.marks.put, {_STARTED: since, _ENDED: until})
+            await self._writing.call(self._writer.marks.put, {DUMP_STARTED: since, DUMP_ENDED: until})
         path = str(file.path) if file.path.exists() else None
         result = dump_document.Result(path, since // _MICROSECONDS, until // _MICROSECONDS)
         return http.response(200, dump_document.write_dump_result(result))
 
-    def _mark(self, name: str) -> int:
-        return self._writer.marks.get(name)
+    def _dumped(self) -> tuple[int, int]:
+        marks = self._writer.marks
+        return marks.get(DUMP_STARTED), marks.get(DUMP_ENDED)
 
     async def _loaded(self, request: http.Request, peer: Identity) -> bytes:
         self._administrator(peer, "load")
