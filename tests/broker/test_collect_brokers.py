@@ -1,0 +1,199 @@
+"""Collecting from real brokers, by every way: into a real store, with the senders that brokers vouch for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import defer
+
+from lb.broker.destination import Destination
+from lb.broker.dial import SessionOpener
+from lb.broker.publisher import Publisher
+from lb.broker.source import Source, read_source
+from lb.broker.vouching import read_vouching
+from lb.client.viabroker import BrokerProducer
+from lb.security.policy import Policy
+from lb.server.brokersources import BrokerSources
+from lb.server.collecting import LOGGER_ACTIONS
+from lb.server.collector import Collector
+from lb.wire import ulm
+from lb.wire.documents import event_document
+from tests.broker.brokers import (
+    ACTIVE,
+    PIKA,
+    RABBIT_STOMP,
+    WAYS,
+    BrokerTestCase,
+    Waiting,
+    Way,
+    clock,
+    for_ways,
+    message,
+    queue,
+    topic,
+)
+from tests.server.fixture import OTHER, OWNER, Server
+from tests.server.test_ingest import JOB, registration, running
+
+OWN = "/O=Test/CN=server.ex"
+
+
+class Watching(Collector):
+    """A collector that tells tests when it has stored something."""
+
+    def __init__(self, server: Server, told: Told) -> None:
+        super().__init__(server.ingest, lambda function, batch: defer.execute(function, batch))
+        self._told = told
+
+    def submit(self, *arguments: Any) -> Any:
+        return super().submit(*arguments).addBoth(self._told.tell)
+
+
+class Told(Waiting):
+    """Wakes tests when something has come to its end."""
+
+    def tell(self, outcome: Any) -> Any:
+        """Passes an outcome on; who waits looks when others have seen it."""
+        clock.callLater(0, self.happened)
+        return outcome
+
+
+class CollectTestCase(BrokerTestCase):
+    """A server that collects, in this process."""
+
+    def setUp(self) -> None:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        self.server = Server(directory, Policy.open().permitting(OWN, *LOGGER_ACTIONS))
+        self.addCleanup(self.server.close)
+        self.told = Told()
+        self.kept: list[tuple[bytes, str]] = []
+
+    def source(self, way: Way, destination: Destination, *options: str) -> Source:
+        """A source that believes its events only where the broker vouches for nobody."""
+        role = () if way.user else ("as=logger",)
+        return read_source(",".join((f"site:{destination}", *role, *options)), {"site"})
+
+    def collect(self, way: Way, source: Source) -> BrokerSources:
+        """Collect it until the test is over."""
+        vouched = "&vouched=JMSXUserID" if way.user and way.scheme.startswith("stomp") else ""
+        collecting = BrokerSources(
+            [source],
+            {"site": (way.url(options=vouched),)},
+            read_vouching([f"site:{way.user}={OWNER.name}"] if way.user else []),
+            SessionOpener(clock, None),
+            Watching(self.server, self.told),
+            self._keep,
+            clock,
+            OWN,
+        )
+        letters = collecting.dead_letters["site"]
+        bury = letters.bury
+        letters.bury = lambda letter: bury(letter).addBoth(self.told.tell)  # type: ignore[method-assign]
+        collecting.startService()
+        self.addCleanup(collecting.stopService)
+        return collecting
+
+    def _keep(self, body: bytes, reason: str) -> Any:
+        self.kept.append((body, reason))
+        return defer.succeed(None)
+
+    def producer(self, way: Way, destination: Destination) -> BrokerProducer:
+        """A producer by the same way."""
+        producer = BrokerProducer((way.url(),), destination, SessionOpener(clock, None), clock, 60)
+        self.addCleanup(lambda: defer.ensureDeferred(producer.close()))
+        return producer
+
+    def nodes(self) -> list[str]:
+        """Nodes of the job's Running events, in the order of their arrival."""
+        (job,) = self.server.writer.load([JOB.rpartition("/")[2]]).values()
+        events = [ulm.parse(stored.line) for stored in self.server.writer.events(job.key)]
+        return [str(event.text("node")) for event in events if event.type.name == "Running"]
+
+    async def nothing_left(self, way: Way, source: Destination) -> None:
+        """Everything in a queue was acknowledged: a later message is the only one that another consumer gets."""
+        session = await self.session(way.url())
+        last = message(source, b"last")
+        await Publisher(self.link(way.url()), clock).publish(last)
+        consumer = await self.consuming(session, source)
+        await consumer.until(lambda: consumer.deliveries)
+        self.assertEqual([delivery.id for delivery in consumer.deliveries], [last.id])
+
+
+@for_ways(*WAYS)
+class EachWayTests(CollectTestCase):
+    """What all ways have in common."""
+
+    async def each_stream(self, way: Way) -> None:
+        """Lines and JSON, one and several a message: stored in order, logged by whom the broker vouches for, taken."""
+        self.server.send(registration())
+        where = queue()
+        told = OTHER.name if way.user else OWNER.name  # where the broker vouches, nobody believes it
+        lines = [running(number, f"wn{number}", user=told).encode() for number in range(1, 301)]
+        documents = [event_document(ulm.parse(line)) for line in lines[200:]]
+        several = [b"\n".join(lines[100:200]), *(json.dumps(each).encode() for each in (documents[0], documents[1:]))]
+        sent = await self.producer(way, where).log_many([*lines[:100], *several])
+        self.assertEqual(sent, 103)
+        collecting = self.collect(way, self.source(way, where))
+        (collect,) = collecting.collects
+        await self.told.until(lambda: collect.counts.stored == 103)
+        self.assertEqual(self.nodes(), [f"wn{number}" for number in range(1, 301)])
+        (job,) = self.server.writer.load([JOB.rpartition("/")[2]]).values()
+        users = {ulm.parse(stored.line).user for stored in self.server.writer.events(job.key)}
+        self.assertEqual(users, {OWNER.name})
+        await defer.maybeDeferred(collecting.stopService)
+        await self.nothing_left(way, where)
+        self.assertEqual(self.kept, [])
+
+    async def each_poison(self, way: Way) -> None:
+        """A message that nobody can use goes to the dead with its reason, the others are stored meanwhile (P5)."""
+        self.server.send(registration())
+        where = queue()
+        good = [message(where, running(number, f"wn{number}").encode()) for number in (1, 2)]
+        bad = message(where, b"\xff\0nonsense", headers={"colour": "r:ed"}, content_type="text/x-odd")
+        publisher = Publisher(self.link(way.url()), clock)
+        await defer.gatherResults([publisher.publish(each) for each in (good[0], bad, good[1])])
+        source = self.source(way, where)
+        assert source.dead is not None
+        dead = await self.consuming(await self.session(way.url()), source.dead)
+        collecting = self.collect(way, source)
+        (collect,) = collecting.collects
+        await dead.until(lambda: dead.deliveries)
+        await self.told.until(lambda: collect.counts.stored == 2)
+        (delivery,) = dead.deliveries
+        self.assertEqual((delivery.body, delivery.id, delivery.content_type), (bad.body, bad.id, "text/x-odd"))
+        self.assertEqual(delivery.headers["lb-dead-code"], "1401")
+        self.assertEqual(delivery.headers["lb-dead-reason"], "ULM parse error")
+        self.assertEqual(delivery.headers["lb-dead-source"], f"x-msg://site{where}")
+        self.assertEqual(delivery.headers.get("lb-dead-user"), way.user)
+        self.assertEqual(json.loads(delivery.headers["lb-dead-headers"])["colour"], "r:ed")
+        self.assertEqual(self.nodes(), ["wn1", "wn2"])
+        letters = collecting.dead_letters["site"]
+        await self.told.until(lambda: letters.published)
+        await defer.maybeDeferred(collecting.stopService)
+        await self.nothing_left(way, where)
+
+
+@for_ways(RABBIT_STOMP, ACTIVE, PIKA)
+class SourceTests(CollectTestCase):
+    """What sources may be, and what keeps us from them."""
+
+    async def each_topic(self, way: Way) -> None:
+        """A topic is collected like a queue; what a broker vouches for registers jobs, and events follow (P7)."""
+        where = topic()
+        told = OTHER.name if way.user else OWNER.name
+        if not way.user:
+            self.server.send(registration())
+        self.collect(way, self.source(way, where))
+        publisher = Publisher(self.link(way.url()), clock)
+        first = registration if way.user else running
+        number = 0
+        # Nobody knows when the subscription stands: messages that came before it are gone, which is what topics are.
+        while not (self.server.writer.load([JOB.rpartition("/")[2]]) and (way.user or self.nodes())):
+            number += 1
+            await publisher.publish(message(where, first(user=told, number=number).encode()))
+        await publisher.publish(message(where, running(0, "last").encode()))
+        await self.told.until(lambda: self.nodes()[-1:] == ["last"])
+        self.assertEqual(self.server.status(JOB).owner, OWNER.name)
