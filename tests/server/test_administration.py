@@ -474,6 +474,19 @@ class Archives(Case):
         self._refused(errno.EINVAL, "/loadRequest", dump.write_load_request(str(path)))
         self.assertEqual(len(ids), 3)
 
+    def test_gentle(self) -> None:
+        """What the server archives by itself leaves time to others between its slices."""
+        self._jobs(250)
+        file = dumpfile.Archive(self.lb.places.archives, "archive", NOW)
+        done: list[int] = []
+        self.lb.port.archive(purge.Request(timeouts=ALL, flags=REALLY), file).addCallback(done.append)
+        left = []
+        while not done:
+            left.append(len(self.lb.everything()))
+            self.lb.clock.advance(0.01)
+        file.close()
+        self.assertEqual((left, done), ([250, 150, 50], [250]))
+
     def test_ages(self) -> None:
         """Ages by state, with units; mistakes are named."""
         ages = read_ages(["Cleared=3d", "all=31d", "done=90"])

@@ -38,6 +38,8 @@ from lb.wire.lbxml.purge import PurgeFlag
 _MICROSECONDS: Final = 1_000_000
 #: Marks of the store: when the last dump began and ended, microseconds.
 DUMP_STARTED, DUMP_ENDED = "dump start", "dump end"
+#: Seconds of rest of what the server purges by itself: a look at a slice takes some 3 ms.
+_REST: Final = 0.01
 _RESULT: Final = purge_document.write_result()
 
 
@@ -131,7 +133,7 @@ class Administration:
 
     def archive(self, asked: purge_document.Request, file: DumpFile) -> Deferred[int]:
         """Purge into an archive, when it is its turn; the number of jobs."""
-        return self._one.run(lambda: Deferred.fromCoroutine(self._purging(asked, file)))
+        return self._one.run(lambda: Deferred.fromCoroutine(self._purging(asked, file, rest=_REST)))
 
     def idle(self) -> Deferred[None]:
         """Fires when nothing is done any more of what has been asked by now."""

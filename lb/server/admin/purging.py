@@ -64,8 +64,11 @@ class Purging:
         *,
         defaults: Sequence[int] = DEFAULT_TIMEOUTS,
         found: Callable[[str], None] = lambda jobid: None,
+        rest: float = 0.0,
     ) -> int:
         """Do what was asked; `found` gets the id of each job that is, or would be, purged. Their number.
+
+        `rest`: seconds after each slice of the jobs that are looked at, for work that waits for nobody.
 
         Raises `StoreError` and OSError; what was done before stays done.
         """
@@ -77,6 +80,7 @@ class Purging:
         count = 0
         while (step := await self._thread.call(_next, steps)) is not _END:
             self._go_on()
+            await self._rest(rest)
             if step is None:
                 continue
             gone = await self._step(step, dump, dumped) if really else {entry.key for entry in step.remove}
