@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.python import usage
 
 from lb.broker.dial import SessionOpener
@@ -255,7 +255,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
     if any(source.as_logger for source in sources):
         policy = policy.permitting(options.own_name, *LOGGER_ACTIONS)
     limits, storing = options.limits(QueryLimits), options.limits(ServerLimits)
-    provide(3 * limits.connections)  # on each of its ports
+    delivery = options.limits(NotifyDeliveryLimits)
+    provide(3 * limits.connections + delivery.connections)  # on each of its ports, and to receivers
     families = options.read_families()
     try:
         store = SQLiteStore(options.database)
@@ -263,12 +264,17 @@ def compose(options: Options, reactor: Any) -> MultiService:
     except StoreError as error:
         raise usage.UsageError(f"--database: {error}") from None
     writing, reading = Worker(reactor, "lb-writer"), Worker(reactor, "lb-reader")
+    quarantine = Quarantine(str(options.state / "quarantine"), OSFileSystem(), reactor.seconds)
+
+    def set_aside(body: bytes, reason: str) -> Deferred[None]:
+        return writing.call(quarantine.append, body, reason)
+
     counted = registry()
     metrics = ServerMetrics(counted)
     watch = Watch(metrics.asked, options.limits(WatchLimits).slow_query)
     answers = AnswerLimits(storing.answer_jobs, storing.answer_events, administration.mode(options, "no-index", 0))
     questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
-    delivery, topics = options.limits(NotifyDeliveryLimits), options.topics
+    topics = options.topics
     outlets = Brokers(
         options.brokers,
         topics,
@@ -287,11 +293,13 @@ def compose(options: Options, reactor: Any) -> MultiService:
         questions.jobs,
         receivers(credentials, reactor, delivery.connect),
         random.random,
+        set_aside,
         host=socket.gethostname(),
         salt=store.salt,
         limits=options.limits(NotifyLimits),
         delivery=delivery,
         brokers=outlets,
+        renewal=renewal(families),
         sites=options.read_sites(int(reactor.seconds())),
         owner=options.own_name,
         port=options["port"],
@@ -335,14 +343,13 @@ def compose(options: Options, reactor: Any) -> MultiService:
     )
     outlets.watch(counted)
     collector = Collector(ingest, writing.call, storing, metrics)
-    quarantine = Quarantine(str(options.state / "quarantine"), OSFileSystem(), reactor.seconds)
     collecting = BrokerSources(
         sources,
         brokers,
         vouching,
         SessionOpener(reactor, credentials),
         collector,
-        lambda body, reason: writing.call(quarantine.append, body, reason),
+        set_aside,
         reactor,
         options.own_name,
         limits=options.limits(CollectLimits),

@@ -87,6 +87,16 @@ class Limits(Interface):
     def refusals(self) -> int: ...
 
 
+class Gate(Interface):
+    """Who says when a connection may be made; `lb.service.turns.Turns` is one, for an owner."""
+
+    def __call__(self, make_way: Callable[[], None], /) -> Deferred[Callable[[], None]]:
+        """Fires when it may, with what is to be called when the connection is gone.
+
+        `make_way` is called when others wait for one.
+        """
+
+
 class Listener(Interface):
     """Who wants to hear of final replies; false when nobody waits."""
 

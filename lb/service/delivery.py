@@ -8,21 +8,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Generic
+from typing import Any, Generic
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lb.service.deliverable import Limits, Listener, Queue, R
+from lb.service.deliverable import Gate, Limits, Listener, Queue, R
 from lb.service.link import Link, LinkFactory
 from lb.service.refusals import Refusals, words
 from lb.wire import il
 
 
+def _open_gate(make_way: Callable[[], None], /) -> Deferred[Callable[[], None]]:
+    return succeed(lambda: None)
+
+
 class Delivery(Generic[R]):
-    """Sends a queue's records. `random()` gives numbers from 0 up to 1, for the pauses."""
+    """Sends a queue's records. `random()` gives numbers from 0 up to 1, for the pauses.
+
+    `gate` bounds connections; without one, they are made as they are needed.
+    """
 
     _log = Logger()
 
@@ -34,6 +41,7 @@ class Delivery(Generic[R]):
         random: Callable[[], float],
         limits: Limits,
         listener: Listener | None = None,
+        gate: Gate = _open_gate,
     ) -> None:
         #: Why nothing is delivered, None when all is well.
         self.trouble: str | None = None
@@ -41,12 +49,14 @@ class Delivery(Generic[R]):
         self._queue = queue
         self._endpoint = endpoint
         self._listener = listener
+        self._gate = gate
         self._clock = clock
         self._random = random
         self._limits = limits
-        self._connecting: Deferred[object] | None = None
+        self._connecting: Deferred[Any] | None = None
         self._link: Link | None = None
         self._usable = False
+        self._leaving = False  # others wait for a connection
         self._succeeded = False  # something was answered on this link
         self._read: deque[R] = deque()  # not sent yet
         self._sent: deque[R] = deque()  # without a reply
@@ -92,12 +102,26 @@ class Delivery(Generic[R]):
             self._pause.cancel()
             self._resume()
 
+    def make_way(self) -> None:
+        """Others wait for a connection: end ours as soon as nothing is without a reply, and take another turn."""
+        if self._link is not None:
+            self._leaving = True
+            self._pump()
+
     # The connection
 
     def _connect(self) -> None:
-        self._connecting = maybeDeferred(lambda: self._endpoint().connect(LinkFactory(self, self._limits.reply_bytes)))
+        self._connecting = self._gate(self.make_way).addCallback(self._open)
         # Not in one expression: it may have fired already, and then what it calls clears the attribute.
         self._connecting.addCallbacks(self._connected, self._unreachable)
+
+    def _open(self, gone: Callable[[], None]) -> Deferred[Any]:
+        def failed(failure: Failure) -> Failure:
+            gone()
+            return failure
+
+        factory = LinkFactory(self, self._limits.reply_bytes, gone)
+        return maybeDeferred(lambda: self._endpoint().connect(factory)).addErrback(failed)
 
     def _connected(self, link: Link) -> None:
         self._connecting = None
@@ -111,6 +135,7 @@ class Delivery(Generic[R]):
 
     def _attach(self, link: Link) -> None:
         self._link = link
+        self._leaving = False
         self._succeeded = False
         self._rest(self._patience)
 
@@ -196,13 +221,17 @@ class Delivery(Generic[R]):
     def _expire(self) -> None:
         self._watch = None
         if self._usable and not self._sent and not self._read and not self._reading:
-            link, self._link = self._link, None
-            self._usable = False
-            if link is not None:
-                link.transport.loseConnection()
-            self.wake()
+            self._end()
         else:
             self._fail(f"no reply within {self._limits.patience:.0f} s")
+
+    def _end(self) -> None:
+        """Close a connection on which nothing is without a reply."""
+        link, self._link = self._link, None
+        self._drop()
+        if link is not None:
+            link.end(self._clock)
+        self.wake()
 
     # Records
 
@@ -210,6 +239,10 @@ class Delivery(Generic[R]):
         """Send what the window allows in one write, and have more read when nothing is left to send."""
         link = self._link
         if link is None or not self._usable:
+            return
+        if self._leaving:
+            if not self._sent:
+                self._end()
             return
         window = self._limits.window_records if link.pipelining and not self._refusals.suspect else 1
         idle = not self._sent

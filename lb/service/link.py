@@ -5,16 +5,20 @@ It decides nothing; whoever opened it is told when it may be used, what came, an
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 from typing import Protocol as Interface
 
-from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lb.wire import il
+
+#: Seconds in which a peer may answer our goodbye; one that does not would keep the connection for ever.
+FAREWELL: Final = 5.0
 
 
 class Owner(Interface):
@@ -36,10 +40,12 @@ class Link(Protocol):
 
     transport: Any
 
-    def __init__(self, owner: Owner, max_reply: int) -> None:
-        """`max_reply`: longest reply taken, bytes."""
+    def __init__(self, owner: Owner, max_reply: int, gone: Callable[[], None]) -> None:
+        """`max_reply`: longest reply taken, bytes; `gone` is called when the connection is no more."""
         self.pipelining = False
         self._owner = owner
+        self._gone = gone
+        self._farewell: IDelayedCall | None = None
         self._frames = il.FrameReader(max_reply)
         self._begun = False
 
@@ -66,7 +72,20 @@ class Link(Protocol):
         if replies:
             self._owner.replied(self, replies)
 
+    def end(self, clock: IReactorTime) -> None:
+        """Say goodbye, and wait for no answer for ever."""
+        self.transport.loseConnection()
+        self._farewell = clock.callLater(FAREWELL, self._abort)
+
+    def _abort(self) -> None:
+        self._farewell = None
+        self.transport.abortConnection()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
+        self._gone()
         self._owner.lost(self, reason.getErrorMessage())
 
 
@@ -75,9 +94,10 @@ class LinkFactory(Factory):
 
     noisy = False
 
-    def __init__(self, owner: Owner, max_reply: int) -> None:
+    def __init__(self, owner: Owner, max_reply: int, gone: Callable[[], None] = lambda: None) -> None:
         self._owner = owner
         self._max_reply = max_reply
+        self._gone = gone
 
     def buildProtocol(self, addr: object) -> Link:
-        return Link(self._owner, self._max_reply)
+        return Link(self._owner, self._max_reply, self._gone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from lb.server.notify import content
 from lb.server.notify.announcement import Announcement
 from lb.server.notify.limits import NotifyLimits
 from lb.server.notify.registry import Registry
+from lb.server.renewal import renewal
+from lb.state.job import VERSION
 from lb.store.interface import StoreError
 from lb.wire import il
 from lb.wire.history import read_history
@@ -49,7 +52,15 @@ class Registered(SynchronousTestCase):
         self.server = Server(self.directory, announce=lambda: Announcement(self.registry, self.now, "salt"))
         self.woken: list[int] = []
         self.dropped: list[int] = []
-        self.registry = Registry(self.server.writer, lambda: self.policy, lambda: self.now, "salt", self, self.limits)
+        self.registry = Registry(
+            self.server.writer,
+            lambda: self.policy,
+            lambda: self.now,
+            "salt",
+            self,
+            self.limits,
+            renewal=renewal(),
+        )
         self.outbox = self.server.store.outbox_reader()
 
     def _reopen(self) -> None:
@@ -222,6 +233,23 @@ class Full(Registered):
         self.assertEqual(self._receive(own, 9), ["Submitted", "Running", "Running", "Running"])
         self.assertEqual(self._receive(own, 9), ["Running"])
         self.assertEqual(self._receive(own, 9), [])
+
+    def test_states_of_older_rules(self) -> None:
+        """P9: what older rules made is told as the present ones make it, to who catches up and to who just begins."""
+        own = self._register(1)
+        self.server.send_all([registered(), *(running(number, f"wn{number}") for number in range(1, 9))])
+        with sqlite3.connect(self.directory / "lb.sqlite") as database:
+            ((made,),) = database.execute("SELECT status FROM jobs").fetchall()
+            old = made.replace(b'"version":%d,' % VERSION, b"").replace(b'"ce_node":"wn8"', b'"ce_node":"as then"')
+            self.assertEqual(old.count(b"as then"), 1)
+            database.execute("UPDATE jobs SET status = ?", (old,))
+        database.close()
+        self._reopen()
+        self._receive(own, 4)
+        self.assertEqual([status.ce_node for status in self._told(own)], ["wn8"])
+        new = self._register(2)
+        self.registry.tell(new.number, [JOBID.unique])
+        self.assertEqual([status.ce_node for status in self._told(new)], ["wn8"])
 
 
 def _cleared() -> list[str]:

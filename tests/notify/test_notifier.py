@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model.registration import Registration
 from lb.security.policy import Policy
+from lb.server.notify.flight import Flight
 from lb.server.notify.limits import NotifyDeliveryLimits
 from lb.server.notify.notifier import Kind, Notifier
 from lb.server.notify.queue import OutboxQueue
@@ -37,6 +38,8 @@ LATER = il.Reply(il.Major.DBERR, 5, "later")
 class Notifying(SynchronousTestCase):
     """An outbox, a notifier, and receivers that are strings."""
 
+    flight_bytes = 1 << 20
+
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
         self.clock = Clock()
@@ -51,6 +54,9 @@ class Notifying(SynchronousTestCase):
         self.outbox = writer.outbox
         self.registry = Registry(writer, Policy.open, self.clock.seconds, "salt", self)
         self.reading, self.writing = Later(), Later()
+        self.flight = Flight(self.flight_bytes, 4, self.clock)
+        self.quarantine: list[tuple[bytes, str]] = []
+        self.quarantine_fails = False
         self.store_fails = False
         self.notifier = Notifier(
             self.registry.all(),
@@ -60,6 +66,8 @@ class Notifying(SynchronousTestCase):
             self._kinds(),
             self.clock,
             LIMITS.receipt_delay,
+            self._set_aside,
+            self.flight,
         )
         self.notifier.startService()
         self.reading.run()
@@ -81,6 +89,14 @@ class Notifying(SynchronousTestCase):
         if self.store_fails:
             return fail(StoreError(28, "full"))
         return self.writing.call(self.registry.received, receipts)
+
+    def _set_aside(self, line: bytes, reason: str) -> Deferred[None]:
+        def append() -> None:
+            if self.quarantine_fails:
+                raise OSError(28, "full")
+            self.quarantine.append((line, reason))
+
+        return self.writing.call(append)
 
     def wake(self, numbers: Collection[int]) -> None:
         self.notifier.wake(numbers)
@@ -220,15 +236,39 @@ class Delivering(Notifying):
         self.assertEqual((len(self._got()), len(self._got(owner=BOB))), (1, 1))
 
     def test_refused_for_good(self) -> None:
-        """A notification that its receiver refuses for good is not sent again; the next ones are."""
+        """P5: what its receiver refuses for good is kept with the reason, not sent again, and holds up nothing."""
         one = self._register()
         told = self._tell(one, count=2)
         self.assertEqual(self._got(), told[:1])
         self._reply(REFUSED)
         self.assertEqual(self._got(), told[1:])
         self._reply(il.OK)
+        self.writing.run()
         self._advance(1)
-        self.assertEqual(self._waiting(one), [])
+        self.assertEqual((self._waiting(one), self.notifier.refused, self.notifier.sent), ([], 1, 2))
+        ((line, reason),) = self.quarantine
+        self.assertEqual(notification.read(line).status().exit_code, told[0])
+        self.assertEqual(reason, "refused by the receiver at 127.0.0.1:4000: 600/0 no")
+
+    def test_quarantine_cannot_be_written(self) -> None:
+        """P2: what was refused stays where it was while it cannot be set aside, and is tried again."""
+        one = self._register()
+        told = self._tell(one, count=3)
+        self.quarantine_fails = True
+        self._got()
+        self._reply(REFUSED)
+        self._got()
+        self._reply(il.OK)  # what is behind it, before the disk has answered
+        self._advance(LIMITS.receipt_delay)
+        self.quarantine_fails = False
+        self._advance(1)
+        self.assertEqual((self._got(), self.quarantine), (told[:1], []))
+        self._reply(REFUSED)
+        self._got()
+        self._reply(il.OK)
+        self.writing.run()
+        self._advance(1)
+        self.assertEqual((self._waiting(one), len(self.quarantine)), ([], 1))
 
     def test_refused_for_now(self) -> None:
         """One that is refused for now comes again, in its place."""

@@ -17,6 +17,7 @@ from lb.security.identity import ANONYMOUS, Identity
 from lb.security.policy import Action
 from lb.server.notify import content
 from lb.server.notify.announcement import Announcement
+from lb.server.notify.flight import Flight
 from lb.server.notify.notifier import Kind, Notifier
 from lb.server.notify.registry import Registry
 from lb.server.notify.requestport import RequestPort
@@ -61,7 +62,17 @@ class Port(SynchronousTestCase):
         thread = AtOnce()
         self.registry = Registry(self.server.writer, lambda: self.server.policy, clock.seconds, "salt", self)
         self.outbox = self.server.store.outbox_reader()
-        self.notifier = Notifier([], self.outbox, thread, lambda _: succeed(None), {}, clock, 1.0)  # type: ignore[arg-type]
+        self.notifier = Notifier(
+            [],
+            self.outbox,
+            thread,  # type: ignore[arg-type]
+            lambda _: succeed(None),
+            {},
+            clock,
+            1.0,
+            lambda line, reason: succeed(None),
+            Flight(1, 1, clock),
+        )
         requests = Requests(self.registry, lambda: self.server.policy, clock.seconds)
         self.subscriptions = Subscriptions(
             thread,  # type: ignore[arg-type]

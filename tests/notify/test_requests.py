@@ -33,6 +33,8 @@ LIMITS = NotifyLimits(validity=100, longest_validity=1_000, registrations=3)
 class Asking(SynchronousTestCase):
     """Requests on an empty store."""
 
+    limits = LIMITS
+
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
         self.policy = Policy.open()
@@ -44,9 +46,9 @@ class Asking(SynchronousTestCase):
         self.store = SQLiteStore(self.path)
         self.dropped: list[int] = []
         self.registry = Registry(
-            self.store.writer(), lambda: self.policy, lambda: float(self.now), "salt", self, LIMITS
+            self.store.writer(), lambda: self.policy, lambda: float(self.now), "salt", self, self.limits
         )
-        self.requests = Requests(self.registry, lambda: self.policy, lambda: float(self.now), LIMITS)
+        self.requests = Requests(self.registry, lambda: self.policy, lambda: float(self.now), self.limits)
 
     def wake(self, numbers: Collection[int]) -> None: ...
 
@@ -170,6 +172,21 @@ class Asking(SynchronousTestCase):
         self.assertEqual(self._refused(Function.NEW)[0], errno.ENOSPC)
         self._ask(Function.DROP, notifid=notifid.of_unique("h:1", "0"))
         self._ask(Function.NEW)
+
+    def test_own_share(self) -> None:
+        """P10: an owner has his share of registrations, whatever way his name is spelled; others are not concerned."""
+        self._ask(Function.NEW, peer=Identity("/C=CZ/CN=ALICE/CN=proxy"))
+        self.store.close()
+        self.limits = NotifyLimits(own_registrations=2)
+        self._open()
+        names = (notifid.of_unique("h:1", str(number)) for number in range(9))
+        self._ask(Function.NEW, notifid=next(names))
+        code, text = self._refused(Function.NEW, notifid=next(names))
+        self.assertEqual(code, errno.ENOSPC)
+        self.assertIn("2 registrations of yours", text)
+        self._ask(Function.NEW, peer=BOB, notifid=next(names))
+        self._ask(Function.DROP)
+        self._ask(Function.NEW, notifid=next(names))
 
     def test_sweeping(self) -> None:
         """What expired long ago goes by itself, its queue with it; what expired just now can still be told so."""

@@ -14,6 +14,7 @@ class NotifyLimits:
     validity: int = bound("notif-validity", 7_200, Unit.COUNT, "seconds that a registration lasts when it does not say")
     longest_validity: int = bound("notif-max-validity", 86_400, Unit.COUNT, "seconds that one may last at most")
     registrations: int = bound("notif-max-registrations", 100_000, Unit.COUNT, "registrations of everybody")
+    own_registrations: int = bound("notif-max-own-registrations", 20_000, Unit.COUNT, "registrations of one owner")
     waiting: int = bound(
         "notif-max-waiting",
         100_000,
@@ -25,8 +26,20 @@ class NotifyLimits:
 
 @dataclass(frozen=True)
 class NotifyDeliveryLimits:
-    """Bounds of the delivery to one receiver; sizes in bytes, times in seconds."""
+    """Bounds of the delivery to receivers; sizes in bytes, times in seconds."""
 
+    connections: int = bound(
+        "notif-max-connections",
+        4_000,
+        Unit.COUNT,
+        "connections to receivers at once, half of them at most for one owner; beyond it receivers take turns",
+    )
+    flight_bytes: int = bound(
+        "notif-max-unanswered",
+        64 * MEBIBYTE,
+        Unit.BYTES,
+        "notifications without a reply, over all receivers, beside an equal share of each",
+    )
     window_records: int = bound(
         "notif-window", 64, Unit.COUNT, "notifications without a reply towards a receiver that pipelines"
     )

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from lb.model.registration import Registration
 from lb.model.subject import comparable
 from lb.server.notify.address import kind_of
+from lb.server.notify.flight import Flight
 from lb.server.notify.queue import Line, Lines, OutboxQueue, Written
 from lb.server.notify.registry import Receipt
 from lb.service.worker import Caller
@@ -83,8 +84,13 @@ class Notifier(Service):
         kinds: Mapping[str, Kind],
         clock: IReactorTime,
         receipt_delay: float,
+        set_aside: Callable[[bytes, str], Deferred[None]],
+        flight: Flight,
     ) -> None:
-        """`kinds`: by `address.kind_of`. `receipt_delay`: seconds in which receipts are collected."""
+        """`kinds`: by `address.kind_of`. `receipt_delay`: seconds in which receipts are collected.
+
+        `set_aside(line, reason)` keeps what a receiver refuses for good; `flight`: memory of all destinations.
+        """
         self._registrations = {registration.number: registration for registration in registrations}
         self._reader = reader
         self._reading = reading
@@ -92,13 +98,16 @@ class Notifier(Service):
         self._kinds = kinds
         self._clock = clock
         self._receipt_delay = receipt_delay
+        self._keep = set_aside
+        self._flight = flight
         self._destinations: dict[_Place, _Destination] = {}
         self._places: dict[int, _Place] = {}
         self._received: dict[int, int] = {}  # last notice received, of those that have no destination now
         self._receipts: list[Receipt] = []
         self._storing: Deferred[Any] | None = None
         self._timer: IDelayedCall | None = None
-        self.sent = 0  #: notifications received by their receivers, for the metrics
+        #: Notifications that their receivers took, and that they refused for good, for the metrics.
+        self.sent = self.refused = 0
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -179,7 +188,7 @@ class Notifier(Service):
         return self._destinations[place].queue
 
     def _open(self, registration: Registration) -> _Destination:
-        queue = OutboxQueue(registration.destination, self._fetch, self._receive)
+        queue = OutboxQueue(registration.destination, self._fetch, self._receive, self._set_aside, self._flight)
         deliverer = self._kinds[kind_of(registration.destination)].deliver(queue, registration)
         deliverer.start()
         return _Destination(queue, deliverer)
@@ -192,6 +201,7 @@ class Notifier(Service):
         received = destination.queue.leave(number)
         if not destination.queue:
             destination.deliverer.stop()
+            destination.queue.rewind()
             del self._destinations[place]
         return received
 
@@ -210,6 +220,10 @@ class Notifier(Service):
         return lines, bool(found) and self._reader.waits(registration.number, found[-1].number)
 
     # Receipts
+
+    def _set_aside(self, line: bytes, reason: str) -> Deferred[None]:
+        self.refused += 1
+        return self._keep(line, reason)
 
     def _receive(self, registration: int, notice: int) -> None:
         self.sent += 1

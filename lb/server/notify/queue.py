@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from lb.server.notify.flight import Flight
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -61,19 +62,26 @@ class _Position:
 class OutboxQueue:
     """The registrations of one destination. All calls come from the reactor's thread."""
 
-    log = Logger()
-
     def __init__(
         self,
         destination: str,
         fetch: Callable[[int, int, int, int], Deferred[Lines]],
         received: Callable[[int, int], None],
+        set_aside: Callable[[bytes, str], Deferred[None]],
+        flight: Flight,
     ) -> None:
-        """`fetch(registration, after, count, bytes)` reads lines; `received(registration, notice)` is a receipt."""
+        """`fetch(registration, after, count, bytes)` reads lines; `received(registration, notice)` is a receipt.
+
+        `set_aside(line, reason)` keeps what a receiver refuses for good.
+        """
         self.destination = destination
         self.wake_up: Callable[[], None] | None = None
         self._fetch = fetch
         self._received = received
+        self._set_aside = set_aside
+        self._flight = flight
+        self._held = 0  # bytes on their way
+        self._held_up: set[int] = set()  # registrations that wait for others to be read, for the sake of memory
         self._positions: dict[int, _Position] = {}
         self._ready: OrderedDict[int, None] = OrderedDict()  # registrations of which there may be more
         self._on_their_way: OrderedDict[int, Sent] = OrderedDict()  # in the order of sending
@@ -122,7 +130,7 @@ class OutboxQueue:
             return succeed([])
         registration, _ = self._ready.popitem(last=False)
         position = self._positions[registration]
-        fetched = self._fetch(registration, position.read, max_records, max_bytes)
+        fetched = self._fetch(registration, position.read, max_records, self._flight.most(self._held, max_bytes))
         return fetched.addCallbacks(
             self._take, self._again, callbackArgs=(registration, position, self._turn), errbackArgs=(registration,)
         )
@@ -134,8 +142,15 @@ class OutboxQueue:
         if turn != self._turn:
             self._ready[registration] = None
             return []
-        taken = []
+        taken: list[Sent] = []
         for notice, time, (payload, headers) in lines:
+            if not self._flight.take(self._held, len(payload)):
+                more = bool(taken)
+                if not taken:
+                    self._held_up.add(registration)
+                    self._flight.wait(self._go_on)
+                break
+            self._held += len(payload)
             sent = Sent(self._number(registration, notice), payload, headers, time, registration, notice)
             self._on_their_way[sent.number] = sent
             taken.append(sent)
@@ -144,6 +159,12 @@ class OutboxQueue:
             if more:
                 self._ready[registration] = None
         return taken
+
+    def _go_on(self) -> None:
+        """There is room in memory."""
+        registrations, self._held_up = self._held_up, set()
+        for registration in registrations:
+            self.ready(registration)
 
     def _number(self, registration: int, notice: int) -> int:
         number = self._numbers.get((registration, notice))
@@ -160,10 +181,15 @@ class OutboxQueue:
     def rewind(self) -> None:
         self._turn += 1
         self._on_their_way.clear()
+        self._free(self._held)
         for registration, position in self._positions.items():
             if position.read != position.received:
                 position.read = position.received
                 self._ready[registration] = None
+
+    def _free(self, size: int) -> None:
+        self._held -= size
+        self._flight.give(size, self._go_on)
 
     def acknowledge(self, number: int) -> None:
         """All that was sent up to the one with this number has been received."""
@@ -177,6 +203,10 @@ class OutboxQueue:
         sent = self._on_their_way.pop(number, None)
         if sent is None:
             return
+        self._free(len(sent.payload))
+        self._settle(sent)
+
+    def _settle(self, sent: Sent) -> None:
         self._numbers.pop((sent.registration, sent.notice), None)
         position = self._positions.get(sent.registration)
         if position is not None:
@@ -184,12 +214,19 @@ class OutboxQueue:
             self._received(sent.registration, sent.notice)
 
     def quarantine(self, record: Sent, reason: str) -> Deferred[None]:
-        """A receiver refused a notification for good: the log has it, nobody else could do anything with it."""
-        self.log.warn(
-            "{destination}: notification refused: {reason}: {line!r}",
-            destination=self.destination,
-            reason=reason,
-            line=record.payload[:2000],
-        )
-        self.acknowledge_one(record.number)
-        return succeed(None)
+        """A receiver refused a notification for good: it is kept for a person to look at, and not sent again."""
+        kept = self._set_aside(record.payload, f"refused by the receiver at {self.destination}: {reason}")
+        return kept.addCallbacks(self._kept, self._not_kept, callbackArgs=(record,), errbackArgs=(record,))
+
+    def _kept(self, _: object, record: Sent) -> None:
+        if record.number in self._on_their_way:
+            self.acknowledge_one(record.number)
+        else:  # the connection has ended meanwhile
+            self._settle(record)
+
+    def _not_kept(self, failure: Failure, record: Sent) -> Failure:
+        position = self._positions.get(record.registration)
+        if position is not None:
+            # Those behind it may have been received: it comes again all the same, and they with it.
+            position.received = min(position.received, record.notice - 1)
+        return failure

@@ -7,6 +7,7 @@ Lives in the thread that writes the store and calls it directly; the notices of 
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 from typing import Protocol as Interface
@@ -15,6 +16,7 @@ from twisted.logger import Logger
 
 from lb.model.errors import LBError, exists
 from lb.model.registration import Registration
+from lb.model.subject import comparable
 from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.access import Access, access
@@ -22,7 +24,7 @@ from lb.server.notify import content
 from lb.server.notify.limits import NotifyLimits
 from lb.server.notify.matcher import Matcher
 from lb.server.notify.registration import from_store, to_store
-from lb.store.interface import NewNotice, Outgoing, StoredJob, Writer
+from lb.store.interface import NewNotice, Outgoing, Renewal, StoredEvent, StoredJob, Writer
 
 #: Jobs of which a registration missed something that are told in one transaction.
 _CATCH_UP: Final = 500
@@ -57,8 +59,11 @@ class Registry:
         salt: str,
         follower: Follower,
         limits: NotifyLimits = NotifyLimits(),  # noqa: B008  # immutable
+        *,
+        renewal: Renewal | None = None,
     ) -> None:
-        """`now`: seconds since the epoch."""
+        """`now`: seconds since the epoch. `renewal` makes states anew that older rules have made."""
+        self._renewal = renewal
         self._writer = writer
         self._outbox = writer.outbox
         self._policy = policy
@@ -68,6 +73,7 @@ class Registry:
         self._limits = limits
         self._matcher = Matcher(policy(), self._load())
         self._numbers = {one.id.notification: one.number for one in self._matcher}
+        self._owned = Counter(comparable(one.owner) for one in self._matcher)
         self._queued: dict[int, tuple[int, int]] = {}
         self._missing = self._outbox.missing()
 
@@ -102,7 +108,11 @@ class Registry:
             raise exists(f"notification ID {registration.id} is already registered")
         if len(self._numbers) >= self._limits.registrations:
             raise LBError(errno.ENOSPC, f"{len(self._numbers)} registrations for notifications, more are not taken")
+        owner = comparable(registration.owner)
+        if self._owned[owner] >= self._limits.own_registrations:
+            raise LBError(errno.ENOSPC, f"{self._owned[owner]} registrations of yours, more are not taken: drop some")
         registration = from_store(self._outbox.add(to_store(registration)))
+        self._owned[owner] += 1
         self._numbers[registration.id.notification] = registration.number
         self.matcher.add(registration)
         return registration
@@ -117,7 +127,11 @@ class Registry:
         numbers = [registration.number for registration in registrations]
         self._outbox.drop(numbers)
         for registration in registrations:
-            self._numbers.pop(registration.id.notification, None)
+            if self._numbers.pop(registration.id.notification, None) is not None:
+                owner = comparable(registration.owner)
+                self._owned[owner] -= 1
+                if not self._owned[owner]:
+                    del self._owned[owner]
             self.matcher.remove(registration.number)
             self._queued.pop(registration.number, None)
             self._missing.discard(registration.number)
@@ -182,12 +196,19 @@ class Registry:
         self.stored(outgoing)
 
     def _content(self, registration: Registration, job: StoredJob) -> bytes | None:
-        status = job.state.status
-        allowed = access(self._policy(), Identity(registration.owner), job.owner, status.payload_owner, job.acl)
-        if allowed is Access.NONE or job.grey:
+        if job.grey:
             return None
-        wanted = content.variant(allowed, registration.flags)
-        return content.write(job.state, wanted, lambda: list(self._writer.events(job.key)), self._salt)
+        state = job.state
+        if self._renewal is not None:
+            state = self._renewal(state, job.jobid, job.owner, lambda: (one.line for one in self._events(job)))
+        status = state.status
+        allowed = access(self._policy(), Identity(registration.owner), job.owner, status.payload_owner, job.acl)
+        if allowed is Access.NONE:
+            return None
+        return content.write(state, content.variant(allowed, registration.flags), lambda: self._events(job), self._salt)
+
+    def _events(self, job: StoredJob) -> list[StoredEvent]:
+        return list(self._writer.events(job.key))
 
     def received(self, receipts: Collection[Receipt]) -> None:
         """Remove what was delivered, and go on with those that missed something once half of their queue is gone."""

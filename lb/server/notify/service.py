@@ -18,11 +18,13 @@ from lb.model.jobid import DEFAULT_PORT
 from lb.model.query import Query
 from lb.model.registration import Registration
 from lb.model.status import JobStatus
+from lb.model.subject import comparable
 from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.notify.address import SOCKET
 from lb.server.notify.announcement import Announcement
 from lb.server.notify.brokers import BROKER, Brokers
+from lb.server.notify.flight import Flight
 from lb.server.notify.keeper import Keeper, Site
 from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
 from lb.server.notify.notifier import Deliverer, Kind, Notifier
@@ -33,8 +35,9 @@ from lb.server.notify.socketline import SocketLines
 from lb.server.notify.subscriptions import Subscriptions
 from lb.service.delivery import Delivery
 from lb.service.metrics import Sampled
+from lb.service.turns import Turns
 from lb.service.worker import Worker
-from lb.store.interface import OutboxReader, Writer
+from lb.store.interface import OutboxReader, Renewal, Writer
 
 #: Seconds between looks at what expired; and while there is much to delete.
 _SWEEP: Final = 60.0
@@ -60,31 +63,39 @@ class Notifications(Service):
         find: Callable[[Identity, Query], Awaitable[Sequence[JobStatus]]],
         receiver: Callable[[str, str], IStreamClientEndpoint],
         random: Callable[[], float],
+        set_aside: Callable[[bytes, str], Deferred[None]],
         *,
         host: str,
         salt: str,
         limits: NotifyLimits,
         delivery: NotifyDeliveryLimits,
         brokers: Brokers,
+        renewal: Renewal,
         sites: Sequence[Site] = (),
         owner: str = "",
         port: int = DEFAULT_PORT,
     ) -> None:
         """`receiver(destination, owner)` says how a listening socket is reached; `host` is this server's name.
 
+        `set_aside(line, reason)` keeps what a receiver refuses for good.
+
         The links of `brokers` are not run here. `sites`: registrations to be kept, in the name of `owner`; `port`: of
-        this server, for their ids.
+        this server, for their ids. `renewal` makes states anew that older rules have made.
         """
         self._reactor = reactor
         self._writing = writing
         self._reader = reader
         self._salt = salt
-        self._registry = Registry(writer, policy, reactor.seconds, salt, self, limits)
+        self._registry = Registry(writer, policy, reactor.seconds, salt, self, limits, renewal=renewal)
         self._reading = Worker(reactor, "lb-notifier")
+
+        turns = self._turns = Turns(delivery.connections, reactor)
+        flight = self._flight = Flight(delivery.flight_bytes, delivery.connections, reactor)
 
         def deliver(queue: OutboxQueue, registration: Registration) -> Deliverer:
             endpoint = partial(receiver, registration.destination, registration.owner)
-            return Delivery(queue, endpoint, reactor, random, delivery)
+            gate = partial(turns.enter, comparable(registration.owner))
+            return Delivery(queue, endpoint, reactor, random, delivery, gate=gate)
 
         # Numbers are never given again, also when the store has forgotten all of them: brokers' clients sort by them.
         writer.outbox.continue_from(int(reactor.seconds()) << _NUMBER_BITS)
@@ -97,6 +108,8 @@ class Notifications(Service):
             kinds,
             reactor,
             delivery.receipt_delay,
+            set_aside,
+            flight,
         )
         requests = Requests(self._registry, policy, reactor.seconds, limits)
         self.subscriptions = Subscriptions(writing, self._registry, requests, self._notifier, kinds, find, policy)
@@ -109,13 +122,24 @@ class Notifications(Service):
 
     def watch(self, registry: CollectorRegistry) -> None:
         """Have what is known of notifications looked up for the metrics."""
-        notifier = self._notifier
+        notifier, turns, flight = self._notifier, self._turns, self._flight
         for sampled in (
             Sampled("lb_registrations", "registrations for notifications", lambda: len(notifier.registrations)),
             Sampled("lb_notifications", "notifications received", lambda: notifier.sent, counter=True),
+            Sampled(
+                "lb_notifications_refused", "refused for good, in quarantine", lambda: notifier.refused, counter=True
+            ),
             Sampled("lb_notification_troubles", "destinations that are not reached", lambda: notifier.in_trouble),
+            Sampled("lb_notification_connections", "connections to receivers", lambda: turns.held),
+            Sampled("lb_notification_turns", "receivers that wait for a connection", lambda: turns.waiting),
+            Sampled("lb_notification_bytes", "notifications without a reply, bytes", lambda: flight.held),
         ):
             registry.register(sampled)
+
+    @property
+    def sent(self) -> int:
+        """Notifications received by their receivers, brokers among them."""
+        return self._notifier.sent
 
     def announcement(self) -> Announcement:
         """Begin what a batch of events has to tell; in the writing thread."""
