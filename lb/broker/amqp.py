@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from lb.broker.amqp_lane import Lane
 from lb.broker.amqp_model import (
     FINAL,
+    LOCKED,
     NOT_FOUND,
     Channel,
     ChannelError,
@@ -39,6 +40,10 @@ _MISSED: Final = 2.0
 #: Channels at once on which it is asked whether destinations exist; brokers allow some 2,000 in all.
 _QUESTIONS: Final = 50
 
+#: How many listen to a queue of which the broker says no more than this: a queue that is locked has its owner.
+_LISTENERS: Final = {NOT_FOUND: 0, LOCKED: 1}
+
+_T = TypeVar("_T")
 _log = Logger()
 
 
@@ -49,8 +54,12 @@ class _Gate(NamedTuple):
     name: str
 
 
+#: Kinds that are not asked about: topics, and queues of which there is one for each request.
+_UNASKED: Final = frozenset({Kind.TOPIC, Kind.REPLY})
+
+
 def _gate(destination: Destination) -> _Gate:
-    return _Gate(destination.kind, "" if destination.kind is Kind.TOPIC else destination.name)
+    return _Gate(destination.kind, "" if destination.kind in _UNASKED else destination.name)
 
 
 class AmqpSession:
@@ -97,6 +106,9 @@ class AmqpSession:
 
     def subscribe(self, subscription: Subscription, consumer: Consumer) -> Deferred[None]:
         return Deferred.fromCoroutine(self._subscribe(subscription, consumer))
+
+    def listeners(self, destination: Destination) -> Deferred[int | None]:
+        return Deferred.fromCoroutine(self._listeners(destination))
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         tags: dict[_Consuming, list[int]] = {}
@@ -234,7 +246,7 @@ class AmqpSession:
         try:
             if gate.kind is Kind.EXCHANGE:
                 await self._once(lambda channel: channel.check_exchange(gate.name))
-            elif gate.kind is not Kind.TOPIC:
+            elif gate.kind not in _UNASKED:
                 await self._queue(gate)
         except ChannelError as error:
             waiting = self._waiting.pop(gate)
@@ -258,11 +270,21 @@ class AmqpSession:
                 raise
             await self._once(lambda channel: channel.declare_queue(gate.name, durable=True))
 
-    async def _once(self, ask: Callable[[Channel], Deferred[Any]]) -> None:
+    async def _listeners(self, destination: Destination) -> int | None:
+        if destination.kind in (Kind.TOPIC, Kind.EXCHANGE):
+            return None
+        _, queue = route(destination)
+        try:
+            return await self._once(lambda channel: channel.consumers(queue))
+        except ChannelError as error:
+            return _LISTENERS.get(error.code)
+
+    async def _once(self, ask: Callable[[Channel], Deferred[_T]]) -> _T:
         """Ask something on a channel of its own: the broker answers a no by closing it."""
         channel = await self.channel(_Once())
-        await ask(channel)
+        answer = await ask(channel)
         channel.close()
+        return answer
 
     def _run(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
         Deferred.fromCoroutine(work).addErrback(self._mistake)

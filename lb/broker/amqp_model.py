@@ -24,6 +24,9 @@ CHANNEL_ERROR: Final = 504
 #: Reply codes that another try does not mend.
 FINAL: Final = frozenset({NOT_ALLOWED, NOT_FOUND, LOCKED, PRECONDITION})
 
+#: How RabbitMQ calls the temporary queues of STOMP clients in their requests.
+_REPLIES: Final = "/reply-queue/"
+
 Properties = dict[str, Any]
 
 
@@ -73,6 +76,9 @@ class Channel(Protocol):
     ) -> Deferred[str]:
         """Fires with the queue's name; an exclusive one goes with the connection."""
 
+    def consumers(self, queue: str) -> Deferred[int]:
+        """Fires with the number of consumers that a queue has, which must be there."""
+
     def check_exchange(self, name: str) -> Deferred[None]:
         """Fires when the exchange exists."""
 
@@ -120,6 +126,8 @@ def route(destination: Destination) -> tuple[str, str]:
         return TOPICS, destination.name
     if destination.kind is Kind.EXCHANGE:
         return destination.name, destination.key
+    if destination.kind is Kind.REPLY:
+        return "", destination.name.removeprefix(_REPLIES)
     return "", destination.name
 
 

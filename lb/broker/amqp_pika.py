@@ -115,6 +115,10 @@ class _PikaChannel:
         )
         return asked.addCallback(lambda frame: str(frame.method.queue))
 
+    def consumers(self, queue: str) -> Deferred[int]:
+        asked = self._ask(self._channel.queue_declare, queue=queue, passive=True)
+        return asked.addCallback(lambda frame: int(frame.method.consumer_count))
+
     def check_exchange(self, name: str) -> Deferred[None]:
         return self._ask(self._channel.exchange_declare, exchange=name, passive=True)
 

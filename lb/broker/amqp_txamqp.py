@@ -288,6 +288,10 @@ class _TxamqpChannel:
         asked = self._channel.queue_declare(queue=name, passive=passive, durable=durable, exclusive=exclusive)
         return _answer(asked).addCallback(lambda method: str(method.queue))
 
+    def consumers(self, queue: str) -> Deferred[int]:
+        asked = self._channel.queue_declare(queue=queue, passive=True)
+        return _answer(asked).addCallback(lambda method: int(method.consumer_count))
+
     def check_exchange(self, name: str) -> Deferred[None]:
         return _answer(self._channel.exchange_declare(exchange=name, passive=True))
 

@@ -22,16 +22,19 @@ class Kind(Enum):
     QUEUE = "queue"  #: each message goes to one consumer; durable, made when it is missing
     EXISTING = "amq/queue"  #: a queue that somebody else made, with whatever properties it has
     EXCHANGE = "exchange"  #: an AMQP exchange and a routing key
+    REPLY = "reply-queue"  #: where somebody waits for answers, under the name that the broker gave
 
 
 class Destination(NamedTuple):
     """Where messages go to or come from, at some broker."""
 
     kind: Kind
-    name: str
+    name: str  #: of a REPLY: in the broker's own spelling, with the slash of STOMP where there is one
     key: str = ""  #: of an exchange
 
     def __str__(self) -> str:
+        if self.name.startswith("/"):
+            return self.name
         return f"/{self.kind.value}/{self.name}" + (f"/{self.key}" if self.key else "")
 
 
@@ -54,6 +57,21 @@ def read_destination(text: str) -> Destination:
         f"destination {text[:255]!r} is none of NAME, /topic/NAME, /queue/NAME, /amq/queue/NAME, /exchange/NAME/KEY, "
         "with names of up to 200 characters without '/', '%' and blanks"
     )
+
+
+#: Queues that live no longer than whoever made them, as requests name them to brokers and brokers to us.
+_TEMPORARY = re.compile(
+    r"/(?:temp-queue|remote-temp-queue|reply-queue)/[!-~]{1,230}|amq\.(?:gen-|rabbitmq\.)[!-~]{1,230}"
+)
+
+
+def read_reply(text: str) -> Destination:
+    """Where a request wants its answer: a temporary queue, or a destination; a bare name is a queue. Raises EINVAL."""
+    if _TEMPORARY.fullmatch(text):
+        return Destination(Kind.REPLY, text)
+    if _BARE.fullmatch(text):
+        return _checked(Destination(Kind.EXISTING, text), text)
+    return read_destination(text)
 
 
 def _checked(destination: Destination, text: str) -> Destination:

@@ -68,6 +68,9 @@ class Session(Protocol):
     def subscribe(self, subscription: Subscription, consumer: Consumer) -> Deferred[None]:
         """Fires when the broker has agreed; fails with RefusedError or LostError."""
 
+    def listeners(self, destination: Destination) -> Deferred[int | None]:
+        """Fires with how many consume there just now, None when this broker does not tell; never fails."""
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """These need not be delivered again."""
 

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from lb.broker.advisories import ADVISORY, Advisories
 from lb.broker.destination import Destination, Kind
 from lb.broker.errors import BrokerError, LoginError, LostError, RefusedError, words_of
 from lb.broker.liveness import Beat, Silence
@@ -75,6 +76,7 @@ class StompSession(Protocol):
         self._silence: Silence | None = None
         self._beat: Beat | None = None
         self._goodbye: IDelayedCall | None = None
+        self._advisories: Advisories | None = None
         self._closed: list[Deferred[None]] = []
         self._frames: dict[str, Callable[[stomp.Frame], None]] = {
             "CONNECTED": self._on_connected,
@@ -111,6 +113,9 @@ class StompSession(Protocol):
         except RefusedError as error:
             agreed.errback(error)
             return agreed
+        if subscription.source.name.startswith(ADVISORY):
+            # The translation that it means by default is missing in some installations; any other name means none.
+            headers["transformation"] = "none"
         headers["receipt"] = f"s{number}"
         headers |= {
             "prefetch-count": str(subscription.prefetch),
@@ -126,6 +131,13 @@ class StompSession(Protocol):
         self._subscriptions[number] = self._waiting[f"s{number}"] = _Subscribed(number, consumer, agreed)
         self._write(stomp.Frame("SUBSCRIBE", headers))
         return agreed
+
+    def listeners(self, destination: Destination) -> Deferred[int | None]:
+        if not self._is_activemq or not self._standing:
+            return succeed(None)
+        if self._advisories is None:
+            self._advisories = Advisories(self._clock, self)
+        return self._advisories.listeners(destination)
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         if not self._usable:
@@ -157,7 +169,7 @@ class StompSession(Protocol):
         self.transport.write(stomp.write(frame, self._reader.version))
 
     def _destination(self, destination: Destination) -> str:
-        if not self._is_activemq or destination.kind in (Kind.TOPIC, Kind.QUEUE):
+        if not self._is_activemq or destination.kind in (Kind.TOPIC, Kind.QUEUE, Kind.REPLY):
             return str(destination)
         if destination.kind is Kind.EXISTING:
             return f"/queue/{destination.name}"
@@ -258,6 +270,8 @@ class StompSession(Protocol):
         text, distrust = words_of(reason)
         ended = self._reason or (LoginError if distrust else LostError)(f"{self.url}: {text}")
         stood, self._standing = self._standing, False
+        if self._advisories is not None:
+            self._advisories.over()
         waiting, self._waiting = self._waiting, {}
         for subscribed in waiting.values():
             subscribed.agreed.errback(ended)

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from lb.broker.destination import Destination
 from lb.broker.errors import LostError, RefusedError
 from lb.broker.message import Delivery, Message
 from lb.broker.session import Consumer, Session, Subscription
@@ -23,6 +24,8 @@ class FakeSession:
         self.subscriptions: list[tuple[Subscription, Consumer, Deferred[None]]] = []
         self.acknowledged: list[Delivery] = []
         self.refuse_at_once: set[bytes] = set()
+        #: How many consume from destinations; of others the broker does not tell.
+        self.listening: dict[str, int] = {}
 
     def publish(self, messages: Sequence[tuple[int, Message]]) -> None:
         for tag, message in messages:
@@ -35,6 +38,9 @@ class FakeSession:
         agreed: Deferred[None] = Deferred()
         self.subscriptions.append((subscription, consumer, agreed))
         return agreed
+
+    def listeners(self, destination: Destination) -> Deferred[int | None]:
+        return succeed(self.listening.get(str(destination)))
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         self.acknowledged += deliveries
