@@ -10,7 +10,7 @@ import tempfile
 from statistics import median
 from time import perf_counter
 
-from bench import alone, asking, collection, notifying, storing, tunnelling, whole_way
+from bench import alone, asking, collecting, collection, notifying, storing, tunnelling, whole_way
 from bench.frame import HEADING, Row, line
 from bench.site import site
 
@@ -29,6 +29,10 @@ ROWS: tuple[Row, ...] = (
     tunnelling.RABBITMQ,
     tunnelling.RABBITMQ_STOMP,
     tunnelling.ACTIVEMQ,
+    collecting.RABBITMQ,
+    collecting.VOUCHED,
+    collecting.RABBITMQ_STOMP,
+    collecting.ACTIVEMQ,
     alone.FOLDING,
     alone.READING,
 )

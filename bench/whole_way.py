@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from time import perf_counter, sleep
 from typing import NamedTuple
@@ -38,6 +38,16 @@ class _Sight(NamedTuple):
 
 def whole_way(site: Site, jobs: int) -> Measurement:
     """Events of so many jobs in turn through the logger, until the last one is visible."""
+
+    def send(lines: Iterator[bytes]) -> None:
+        with site.to_logger() as connection:
+            deque(pipelined(map(dglog.message, lines), logged(connection), connection), maxlen=0)
+
+    return until_visible(site, jobs, send, user=False)
+
+
+def until_visible(site: Site, jobs: int, send: Callable[[Iterator[bytes]], None], *, user: bool) -> Measurement:
+    """Events of so many jobs in turn, until the last one is visible; `user`: the lines name theirs."""
     known = site.jobs(jobs)
     watched = (_EVENTS - 1) % jobs
     here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
@@ -47,15 +57,14 @@ def whole_way(site: Site, jobs: int) -> Measurement:
     def lines() -> Iterator[bytes]:
         for n in range(_EVENTS):
             made.append(perf_counter())
-            yield dglog.message(site.pending(known[n % jobs], n + 1, user=False))
+            yield site.pending(known[n % jobs], n + 1, user=user)
 
-    with site.to_logger() as connection:
-        watcher.start()
-        here.recv()
-        with site.measuring() as measured:
-            deque(pipelined(lines(), logged(connection), connection), maxlen=0)
-            sights: list[_Sight] = here.recv()
-            watcher.join()
+    watcher.start()
+    here.recv()
+    with site.measuring() as measured:
+        send(lines())
+        sights: list[_Sight] = here.recv()
+        watcher.join()
     if not sights or sights[-1].number < _EVENTS:
         raise SystemExit(f"bench: the last event was not visible after {_PATIENCE:.0f} s")
     measured.items = _EVENTS
