@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import gzip
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model.errors import LBError
@@ -423,16 +425,16 @@ class Restored(Case):
 class Archives(Case):
     """Retention, and what it leaves."""
 
+    def _retention(self, timeouts: Sequence[int]) -> Retention:
+        def begin(asked: purge.Request, file: dumpfile.DumpFile) -> Any:
+            return Deferred.fromCoroutine(self.lb.purging(asked, file))
+
+        return Retention(begin, timeouts, self.lb.places.archives, self.lb.clock, 60.0)
+
     def _retain(self, *ages: str) -> Path | None:
         timeouts = read_ages(ages)
         assert timeouts is not None
-
-        def begin(asked: purge.Request, file: dumpfile.DumpFile) -> Any:
-            from twisted.internet.defer import Deferred
-
-            return Deferred.fromCoroutine(self.lb.purging(asked, file))
-
-        retention = Retention(begin, timeouts, self.lb.places.archives, self.lb.clock, 60.0)
+        retention = self._retention(timeouts)
         retention.startService()
         self.lb.clock.advance(60)
         retention.stopService()
@@ -473,6 +475,30 @@ class Archives(Case):
         path.write_bytes(whole + b"x" * 3)
         self._refused(errno.EINVAL, "/loadRequest", dump.write_load_request(str(path)))
         self.assertEqual(len(ids), 3)
+
+    def test_no_utf8(self) -> None:
+        """P5: a job whose id is no UTF-8 is archived and loaded back like any other, and stops nobody's archiving."""
+        odd = "https://localhost:9000/\udcff\x01"
+        self.assertIs(self.lb.server.send(registration(job=odd).encode("utf-8", "surrogateescape")), il.OK)
+        self._jobs(1)
+        path = self._retain("all=0")
+        assert path is not None
+        self.assertEqual(self.lb.everything(), {})
+        self.assertEqual(set(dumpfile.read_index(path)), {"\udcff\x01", "job00000"})
+        self.lb.load(str(path))
+        self.assertEqual(self._code(odd), 0)
+
+    def test_mistake(self) -> None:
+        """P5: something nobody thought of ends one look for old jobs, not those that follow."""
+        self._jobs(1)
+        retention = self._retention(ALL)
+        retention.startService()
+        self.addCleanup(retention.stopService)
+        with mock.patch.object(dumpfile.Archive, "begin", side_effect=ZeroDivisionError):
+            self.lb.clock.advance(60)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.lb.clock.advance(60)
+        self.assertEqual(self.lb.everything(), {})
 
     def test_gentle(self) -> None:
         """What the server archives by itself leaves time to others between its slices."""

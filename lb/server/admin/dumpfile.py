@@ -117,7 +117,8 @@ class Archive(DumpFile):
 
     def __init__(self, directory: Path, prefix: str, now: int) -> None:
         super().__init__(directory, prefix, now, ".ulm.gz")
-        self._index = open(index_of(self.path), "x", encoding="utf-8")  # noqa: SIM115  # `close` is called for it
+        # `close` is called for it
+        self._index = open(index_of(self.path), "x", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
         self._check = 0
         self._member: gzip.GzipFile | None = None
         self._started = ("", 0)
@@ -125,7 +126,7 @@ class Archive(DumpFile):
 
     def _note(self, line: str) -> None:
         self._index.write(f"{line}\n")
-        self._check = zlib.crc32(f"{line}\n".encode(), self._check)
+        self._check = zlib.crc32(f"{line}\n".encode("utf-8", "surrogateescape"), self._check)
 
     def begin(self, unique: str) -> None:
         self._end()
@@ -167,10 +168,10 @@ def index_of(path: Path) -> Path:
 
 def read_index(path: Path) -> dict[str, list[tuple[int, int]]]:
     """Place and length of the members of an archive by job; raises EINVAL for an index that is damaged."""
-    text = index_of(path).read_text("utf-8")
+    text = index_of(path).read_text("utf-8", "surrogateescape")
     body, _, last = text.rstrip("\n").rpartition("\n")
     lines = body.split("\n")
-    check = zlib.crc32((body + "\n").encode())
+    check = zlib.crc32((body + "\n").encode("utf-8", "surrogateescape"))
     if lines[0] != _INDEX or last != f"end\t{check:08x}":
         raise invalid(f"{index_of(path)} is damaged or not complete; the archive itself can be loaded without it")
     found: dict[str, list[tuple[int, int]]] = {}

@@ -95,5 +95,8 @@ class Retention(Service):
         except (LBError, StoreError, OSError) as error:
             self.log.error("retention stops for now: {error}", error=str(error))
             return
+        except Exception:  # a mistake of ours must not end all looks that would follow
+            self.log.failure("retention stops for now")
+            return
         if count:
             self.log.info("{count} jobs moved to {path}", count=count, path=archive.path)
