@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from lb.broker.destination import SCHEME, Destination, Kind, read_destination
@@ -50,6 +50,17 @@ def read_source(text: str, brokers: Collection[str]) -> Source:
     if dead == destination:
         raise invalid(f"{text[:255]!r}: dead messages would come back")
     return Source(broker, destination, "as" in given, dead, durable)
+
+
+def read_sources(texts: Iterable[str], brokers: Collection[str]) -> list[Source]:
+    """Read sources; raises EINVAL, also for one that is given twice: each message would go to one of them."""
+    sources: list[Source] = []
+    for text in texts:
+        source = read_source(text, brokers)
+        if str(source) in map(str, sources):
+            raise invalid(f"{text[:255]!r}: {source} is given twice")
+        sources.append(source)
+    return sources
 
 
 def _dead(named: str | None, source: Destination) -> Destination | None:

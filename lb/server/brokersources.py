@@ -1,11 +1,13 @@
 """Collecting from brokers as a service: composes links, subscriptions and dead letters; decides nothing itself.
 
-Each broker has a link of its own: one that is away delays nobody else, nor the start (P5).
+Each source has a link of its own, and so have the dead letters of a broker: where STOMP is spoken, a refusal of one
+ends the session. A broker that is away delays nobody else, nor the start (P5).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -52,12 +54,11 @@ class BrokerSources(Service):
 
         `delay(n)`: seconds to wait after n + 1 troubles of the store in a row, instead of the usual.
         """
-        self.links: dict[str, Link] = {}
+        self.links: list[Link] = []
         self.dead_letters: dict[str, DeadLetters] = {}
         self.collects: list[Collect] = []
         for name in dict.fromkeys(source.broker for source in sources):
-            self.links[name] = Link(name, brokers[name], opener, clock, limits=link_limits)
-            publishing = Link(f"{name}, dead letters", brokers[name], opener, clock, limits=link_limits)
+            publishing = Link(name, _urls(brokers[name], None), opener, clock, limits=link_limits)
             publisher = Publisher(publishing, clock, publisher_limits)
             self.dead_letters[name] = DeadLetters(publishing, publisher, keep, clock, limits.longest_pause)
         for source in sources:
@@ -68,14 +69,16 @@ class BrokerSources(Service):
                 clock,
                 delay or backoffPolicy(limits.first_pause, limits.longest_pause, 2.0),
             )
-            link = self.links[source.broker]
+            urls = _urls(brokers[source.broker], source.durable)
+            link = Link(source.broker, urls, opener, clock, limits=link_limits)
             link.use(collect)
             Subscriber(link, Subscription(source.destination, limits.prefetch, source.durable), collect, clock)
             self.collects.append(collect)
+            self.links.append(link)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        for link in self.links.values():
+        for link in self.links:
             link.startService()
 
     @inlineCallbacks
@@ -86,7 +89,7 @@ class BrokerSources(Service):
             yield collect.stop()
         for letters in self.dead_letters.values():
             yield letters.stop()
-        for link in self.links.values():
+        for link in self.links:
             yield link.stopService()
 
     def watch(self, registry: CollectorRegistry) -> None:
@@ -103,7 +106,8 @@ class BrokerSources(Service):
             return {(str(collect.source),): collect.waiting for collect in self.collects}
 
         def connected() -> Values:
-            return {(name,): link.session is not None for name, link in self.links.items()}
+            pairs = zip(self.collects, self.links, strict=True)
+            return {(str(collect.source),): link.session is not None for collect, link in pairs}
 
         def dead() -> Values:
             found: dict[tuple[str, ...], float] = {}
@@ -120,7 +124,15 @@ class BrokerSources(Service):
                 counter=True,
             ),
             Sampled("lb_collect_waiting", "collected messages that wait to be stored", waiting, ("source",)),
-            Sampled("lb_collect_connected", "whether a broker that is collected from is there", connected, ("broker",)),
+            Sampled("lb_collect_connected", "whether there is a session with the broker", connected, ("source",)),
             Sampled("lb_dead_letters", "messages set aside, by place", dead, ("broker", "place"), counter=True),
         ):
             registry.register(sampled)
+
+
+def _urls(urls: Sequence[BrokerURL], durable: str | None) -> list[BrokerURL]:
+    """The URLs with a client's name that no other session of ours has; only durable subscriptions need one."""
+    return [
+        replace(url, client_id=None if url.client_id is None or durable is None else f"{url.client_id}.{durable}")
+        for url in urls
+    ]

@@ -20,7 +20,7 @@ from lb.broker.dial import SessionOpener
 from lb.broker.limits import CollectLimits, LinkLimits, PublisherLimits
 from lb.broker.notifications import DEFAULT_PREFIXES, TopicLimits, Topics, read_format
 from lb.broker.options import BrokerOptions
-from lb.broker.source import Source, read_source
+from lb.broker.source import Source, read_sources
 from lb.broker.vouching import Vouching, read_vouching
 from lb.model.errors import LBError
 from lb.rpc.plain import OFFSET as PB_OFFSET
@@ -187,7 +187,7 @@ class Options(BrokerOptions):
         """Where events are collected; from whom, it must be possible to know."""
         brokers = self.brokers
         try:
-            sources = [read_source(text, brokers) for text in self["collect"]]
+            sources = read_sources(self["collect"], brokers)
         except LBError as error:
             raise usage.UsageError(f"--collect: {error.description}") from None
         for source in sources:

@@ -13,7 +13,7 @@ from lb.broker.deadletter import Letter, Refusal, dead_message, identifier
 from lb.broker.destination import read_destination
 from lb.broker.errors import LostError, RefusedError
 from lb.broker.message import BINARY, Delivery
-from lb.broker.source import read_source
+from lb.broker.source import read_source, read_sources
 from lb.broker.vouching import read_vouching
 from lb.model.errors import LBError
 from lb.security.identity import Identity
@@ -339,6 +339,12 @@ class SourceTests(SynchronousTestCase):
         ):
             error = self.assertRaises(LBError, read_source, text, {"b"})
             self.assertIn(words, error.description)
+
+    def test_twice(self) -> None:
+        """One destination is one source; the same name at another broker is another one."""
+        brokers = {"b", "c"}
+        self.assertEqual(len(read_sources(["b:/queue/q", "c:/queue/q", "b:/topic/q"], brokers)), 3)
+        self.assertRaises(LBError, read_sources, ["b:/queue/q", "b:queue/q,as=logger"], brokers)
 
     def test_users(self) -> None:
         """Users are known by broker and name; names may hold what separates them elsewhere (P7)."""

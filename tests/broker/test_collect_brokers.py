@@ -33,6 +33,7 @@ from tests.broker.brokers import (
     message,
     queue,
     topic,
+    unique,
 )
 from tests.server.fixture import OTHER, OWNER, Server
 from tests.server.test_ingest import JOB, registration, running
@@ -76,12 +77,12 @@ class CollectTestCase(BrokerTestCase):
         role = () if way.user else ("as=logger",)
         return read_source(",".join((f"site:{destination}", *role, *options)), {"site"})
 
-    def collect(self, way: Way, source: Source) -> BrokerSources:
-        """Collect it until the test is over."""
+    def collect(self, way: Way, source: Source, options: str = "") -> BrokerSources:
+        """Collect it until the test is over; `options`: of the URL."""
         vouched = "&vouched=JMSXUserID" if way.user and way.scheme.startswith("stomp") else ""
         collecting = BrokerSources(
             [source],
-            {"site": (way.url(options=vouched),)},
+            {"site": (way.url(options=vouched + options),)},
             read_vouching([f"site:{way.user}={OWNER.name}"] if way.user else []),
             SessionOpener(clock, None),
             Watching(self.server, self.told),
@@ -180,20 +181,35 @@ class EachWayTests(CollectTestCase):
 class SourceTests(CollectTestCase):
     """What sources may be, and what keeps us from them."""
 
-    async def each_topic(self, way: Way) -> None:
-        """A topic is collected like a queue; what a broker vouches for registers jobs, and events follow (P7)."""
-        where = topic()
-        told = OTHER.name if way.user else OWNER.name
+    async def subscribed(self, way: Way, where: Destination, publisher: Publisher) -> None:
+        """Publish events until one arrives; what came before the subscription stood is gone, as topics have it."""
         if not way.user:
             self.server.send(registration())
-        self.collect(way, self.source(way, where))
-        publisher = Publisher(self.link(way.url()), clock)
-        first = registration if way.user else running
+        first, told = (registration, OTHER.name) if way.user else (running, OWNER.name)
         number = 0
-        # Nobody knows when the subscription stands: messages that came before it are gone, which is what topics are.
         while not (self.server.writer.load([JOB.rpartition("/")[2]]) and (way.user or self.nodes())):
             number += 1
             await publisher.publish(message(where, first(user=told, number=number).encode()))
+
+    async def each_topic(self, way: Way) -> None:
+        """A topic is collected like a queue; what a broker vouches for registers jobs, and events follow (P7)."""
+        where = topic()
+        self.collect(way, self.source(way, where))
+        publisher = Publisher(self.link(way.url()), clock)
+        await self.subscribed(way, where, publisher)
         await publisher.publish(message(where, running(0, "last").encode()))
         await self.told.until(lambda: self.nodes()[-1:] == ["last"])
         self.assertEqual(self.server.status(JOB).owner, OWNER.name)
+
+    async def each_durable(self, way: Way) -> None:
+        """A durable subscription to a topic keeps what comes while the server is away (P2)."""
+        where = topic()
+        source = self.source(way, where, f"durable={unique('lb.durable')}")
+        publisher = Publisher(self.link(way.url()), clock)
+        options = f"&client-id={unique('lb.client')}" if way is ACTIVE else ""
+        collecting = self.collect(way, source, options)
+        await self.subscribed(way, where, publisher)
+        await defer.maybeDeferred(collecting.stopService)
+        await publisher.publish(message(where, running(0, "away").encode()))
+        self.collect(way, source, options)
+        await self.told.until(lambda: self.nodes()[-1:] == ["away"])

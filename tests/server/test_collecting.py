@@ -143,7 +143,7 @@ class ServiceTests(StoreTestCase):
 
     def begin(self, *sources: str) -> BrokerSources:
         """The service, which runs."""
-        urls = {name: (read_url(f"amqp://{name}"),) for name in self.openers}
+        urls = {name: (read_url(f"stomp://{name}?client-id=lb"),) for name in self.openers}
         service = BrokerSources(
             [read_source(source, urls) for source in sources],
             urls,
@@ -179,8 +179,8 @@ class ServiceTests(StoreTestCase):
         told = figures(counted)
         self.assertEqual(told['lb_collect_messages_total{source="x-msg://site/queue/q",outcome="stored"}'], 1)
         self.assertEqual(told['lb_collect_messages_total{source="x-msg://site/queue/q",outcome="refused"}'], 1)
-        self.assertEqual(told['lb_collect_connected{broker="site"}'], 1)
-        self.assertEqual(told['lb_collect_connected{broker="other"}'], 0)
+        self.assertEqual(told['lb_collect_connected{source="x-msg://site/queue/q"}'], 1)
+        self.assertEqual(told['lb_collect_connected{source="x-msg://other/queue/q"}'], 0)
         self.assertEqual(told['lb_dead_letters_total{broker="site",place="quarantine"}'], 1)
 
     def test_stop(self) -> None:
@@ -188,3 +188,10 @@ class ServiceTests(StoreTestCase):
         self.openers["site"].succeed()
         self.successResultOf(defer.maybeDeferred(self.sources.stopService))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_names(self) -> None:
+        """Only durable subscriptions have a client's name, and no two the same: brokers refuse a second one."""
+        self.openers["site"] = Openers()
+        self.begin("site:/topic/a,as=logger,durable=x", "site:/topic/b,as=logger,durable=y", "site:/queue/q,as=logger")
+        names = [self.openers["site"].succeed().url.client_id for _ in range(3)]
+        self.assertEqual(names, ["lb.x", "lb.y", None])
