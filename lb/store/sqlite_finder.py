@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from lb.model.indexing import OWNER, Index, from_title
-from lb.store.columns import from_sql, json_texts, reported, to_sql
+from lb.store.columns import from_sql, reported, to_sql
 from lb.store.interface import StoredEvent
 from lb.store.selection import JOBID, PARENT, Arrived, Place, Range, Selection
 from lb.store.sqlite_index import indexed_value, read_indices
@@ -23,6 +23,8 @@ _OWN: Final = {JOBID: "unique_part", OWNER: "owner_key", PARENT: "parent"}
 
 #: Numbers of events that are looked up at once: 20,000 take some 2 ms.
 _NUMBERS: Final = 20_000
+#: Ranges that a statement tells apart: SQLite refuses expressions of a thousand terms.
+_SPANS: Final = 100
 #: No event has a greater number.
 _LAST: Final = (1 << 63) - 1
 
@@ -57,9 +59,6 @@ class SQLiteFinder:
             return _Source("jobs", "id", "true", [])
         own = _OWN.get(selection.column)
         if own is not None:
-            points = [each.low for each in selection.ranges if each.low is not None and each.low == each.high]
-            if len(points) == len(selection.ranges) > 1:
-                return _Source("jobs", "id", f"{own} IN (SELECT value FROM json_each(?))", [json_texts(points)])
             return _Source("jobs", "id", *_ranges(own, selection.ranges, _whole))
         column = self._columns().get(selection.column)
         if column is None:
@@ -147,14 +146,25 @@ def _whole(value: Any) -> Any:
 
 
 def _ranges(column: str, ranges: Sequence[Range], convert: Callable[[Any], Any]) -> tuple[str, list[Any]]:
+    """The condition that a column lies in one of the ranges, with its parameters: as few terms as many ranges have."""
+    whole = [Range(convert(low), convert(high)) for low, high in ranges]
+    points = [low for low, high in whole if low is not None and low == high]
+    spans = [each for each in whole if each.low is None or each.low != each.high]
     terms, parameters = [], []
-    for low, high in ranges:
-        low, high = convert(low), convert(high)
-        if low is not None and low == high:
-            terms.append(f"{column} = ?")
-            parameters.append(low)
-            continue
+    if len(points) == 1:
+        terms.append(f"{column} = ?")
+        parameters += points
+    elif points:
+        terms.append(f"{column} IN (SELECT value FROM json_each(?))")
+        parameters.append(json.dumps(points))
+    for low, high in spans if len(spans) <= _SPANS else [_around(spans)]:
         bounds = [(f"{column} >= ?", low), (f"{column} <= ?", high)]
         terms.append("(" + (" AND ".join(term for term, bound in bounds if bound is not None) or "true") + ")")
         parameters += [bound for _, bound in bounds if bound is not None]
     return "(" + " OR ".join(terms) + ")" if terms else "false", parameters
+
+
+def _around(spans: Sequence[Range]) -> Range:
+    """The range that holds all these."""
+    lows, highs = zip(*spans, strict=True)
+    return Range(None if None in lows else min(lows), None if None in highs else max(highs))

@@ -321,6 +321,24 @@ class Queries(SynchronousTestCase):
         pages = list(self._lookup().job_pages(READER, anything))
         self.assertEqual([len(page) for page in pages], [PAGE - 1, 50])
 
+    def test_many_alternatives(self) -> None:
+        """P10: thousands of alternatives, equal values and ranges, are found over an index as a few are."""
+        self.writer.write(self.jobs[100:], [])
+        self._index(INDICES)
+        lookup = self._lookup()
+        for attribute in (Attribute.DESTINATION, Attribute.OWNER):
+            here = {getattr(job.state.status, attribute.name.lower()) for job in self.jobs} - {None}
+            values = [f"nowhere{number}" for number in range(3_000)] + sorted(here)
+            equal = tuple(Condition(attribute, Operator.EQUAL, value) for value in values)
+            wanted = [
+                job.jobid.unique for job in self.jobs if getattr(job.state.status, attribute.name.lower()) in here
+            ]
+            self.assertEqual(self._ids(Query(jobs=(equal,)), lookup), sorted(wanted))
+        spans = tuple(Condition(Attribute.LASTUPDATETIME, Operator.WITHIN, n, n + 1) for n in range(2_000, 5_000, 2))
+        query = Query(jobs=((*spans, Condition(Attribute.LASTUPDATETIME, Operator.LESS, 2)),))
+        wanted = [job.jobid.unique for job in self.jobs if job.state.status.lastUpdateTime // 1_000_000 < 2]
+        self.assertEqual(self._ids(query, lookup), sorted(wanted))
+
     def test_limits(self) -> None:
         """wire-query.md §5.6: n results under a limit of n, n+1 are too many; LIMITED gives the first n and says so."""
         base = Query(jobs=(tuple(Condition(Attribute.JOBID, Operator.EQUAL, jobid(n)) for n in range(150)),))
