@@ -63,7 +63,7 @@ class BrokerProducer:
     async def log(self, event: Event | bytes) -> None:
         """Send one event, or its line; returns when the broker has it.
 
-        Raises `LBError`: ENOTCONN when the broker cannot be reached by any URL, EPERM when it does not let us in,
+        Raises `LBError`: ECONNREFUSED when the broker cannot be reached by any URL, EACCES when it does not let us in,
         EREMOTEIO when it refuses the event, ETIMEDOUT when it has not confirmed it in time; then it may come later.
         """
         await self._send(_line(event))
@@ -99,11 +99,13 @@ class BrokerProducer:
         reason = failure.value
         if isinstance(reason, RefusedError):
             raise LBError(errno.EREMOTEIO, str(reason))
-        trouble = self._trouble or self._link.trouble
-        words = str(trouble or self._link.blocked_reason or reason)
         if isinstance(reason, LostError):
-            raise LBError(errno.EPERM if isinstance(trouble, LoginError) else errno.ENOTCONN, words)
+            code = errno.ENOTCONN
+            if self._trouble is not None:
+                code = errno.EACCES if isinstance(self._trouble, LoginError) else errno.ECONNREFUSED
+            raise LBError(code, str(self._trouble or reason))
         failure.trap(defer.TimeoutError)
+        words = str(self._link.trouble or self._link.blocked_reason or "the broker says nothing")
         raise LBError(errno.ETIMEDOUT, f"{self._destination}: not confirmed in {self._timeout:g} s: {words}")
 
     def _unreachable(self, reason: BrokerError) -> None:

@@ -72,7 +72,7 @@ class ProducerTests(SynchronousTestCase):
 
     def test_unreachable(self) -> None:
         """When no URL leads to the broker the producer is told why; the next event may find it there."""
-        for reason, code in ((LostError("nobody listens there"), errno.ENOTCONN), (LoginError("no"), errno.EPERM)):
+        for reason, code in ((LostError("nobody there"), errno.ECONNREFUSED), (LoginError("no"), errno.EACCES)):
             logged = self.log(b"line")
             self.unreachable(reason)
             error = self.error(logged)
@@ -99,7 +99,7 @@ class ProducerTests(SynchronousTestCase):
         self.clock.advance(1)
         error = self.error(logged)
         self.assertEqual(error.code, errno.ETIMEDOUT)
-        self.assertIn("/queue/q: not confirmed in 30 s", error.description)
+        self.assertEqual(error.description, "/queue/q: not confirmed in 30 s: the broker says nothing")
         session.confirm(1)  # too late for anybody to hear
 
     def test_many(self) -> None:
