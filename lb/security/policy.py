@@ -92,6 +92,11 @@ class Policy:
         """Whether a rule permits `action` to `peer`. No action implies another, not even ADMIN_ACCESS."""
         return self._decide(action, peer)
 
+    def named(self, action: Action) -> tuple[str, ...]:
+        """The values that rules for `action` name: subjects and VOMS attributes."""
+        rules = self._rules.get(action, ())
+        return tuple(dict.fromkeys(value for rule in rules for _, value in rule.attributes))
+
     def _decided(self, action: Action, peer: Identity) -> bool:
         rules = self._rules.get(action)
         if not rules or (self._authenticated_only and peer.name is None):

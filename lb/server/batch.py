@@ -6,6 +6,7 @@ It decides nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 
@@ -56,6 +57,7 @@ class Batch:
         self.connections: list[ConnectionChange] = []
         self.counts = Counts() if statistics else None
         self.repeated = 0  #: events that had come before
+        self.registered: Counter[int] = Counter()  #: by job type
         self.arrived = arrived
         self.families = families
         self._announcement = announcement

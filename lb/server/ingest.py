@@ -148,6 +148,8 @@ class Ingest:
                 counts=batch.counts.all() if batch.counts is not None else (),
             )
             self._tally.committed(len(batch.events), batch.repeated, perf_counter() - began)
+            if batch.registered:
+                self._tally.registered(batch.registered)
         except BaseException:
             self._cache.forget(batch.known)
             raise
@@ -248,8 +250,10 @@ class Ingest:
         parents.follow(job, event)
         connections.follow(job, before, event)
         batch.entered(job, before)
-        if appears and job.state.status.jobtype in PARENT_TYPES:
-            parents.adopt(job, event)
+        if appears:
+            batch.registered[job.state.status.jobtype] += 1
+            if job.state.status.jobtype in PARENT_TYPES:
+                parents.adopt(job, event)
         if subjobs:
             self._embryos(event, subjobs, job, batch, parents)
         if event.type is not rules.CHANGE_ACL:

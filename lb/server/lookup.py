@@ -23,13 +23,11 @@ from lb.server.assembly import Assembly, Seen, is_condor
 from lb.server.conditions import event_meets, job_meets
 from lb.server.merging import EventSorter
 from lb.server.planner import Plan, check_index, plan
-from lb.store.interface import JobEntry, Reader
+from lb.store.interface import Connection, JobEntry, Reader
 from lb.wire import ulm
 
 #: Attributes of conditions that need the long texts of a job.
 _NEEDS_TEXTS: Final = frozenset({Attribute.JDL_ATTR})
-#: What a query may always start from, named as the C server names its indices on columns.
-INDICES: Final = ("STD_parent_job", "STD_owner")
 _LIMIT_EXCEEDED: Final = "Query result size limit exceeded"
 #: Jobs, or events, that one slice looks at: some 5 ms.
 PAGE: Final = 100
@@ -49,6 +47,13 @@ class JobPage(NamedTuple):
 
     jobs: list[JobStatus]
     next: str | None = None
+
+
+class Newest(NamedTuple):
+    """Jobs that a query found, newest first, with their keys; `next`: the key behind which to go on, or None."""
+
+    jobs: list[tuple[int, JobStatus]]
+    next: int | None = None
 
 
 class EventsAnswer(NamedTuple):
@@ -148,6 +153,7 @@ class Lookup:
 
         ENOENT, EIDRM, EPERM when there are none; EINVAL, NOINDEX before the first; E2BIG behind as many as the limit.
         """
+        self._check(peer, query)
         limit = self._limit(query, self._limits.jobs)
         count = 0
         for page in self.parts(peer, query):
@@ -160,10 +166,64 @@ class Lookup:
             raise self._why_none(peer, query)
 
     def parts(self, peer: Identity, query: Query, after: str = "") -> Iterator[list[JobStatus]]:
-        """As `job_pages`, but only jobs behind a unique part; no limit counts, and to find none is no error."""
-        self._check(peer, query)
+        """As `job_pages`, but only jobs behind a unique part.
+
+        No limit counts, own jobs need no index, and to find none is no error.
+        """
+        self._check_listed(peer, query)
         for page in self._matching(peer, query, after):
             yield [self._answered(peer, found, query.flags) for found in page]
+
+    def newest(
+        self, peer: Identity, query: Query, before: int | None, most: int
+    ) -> Iterator[tuple[list[tuple[int, JobStatus]], int]]:
+        """At most `most` of the jobs that meet a query and may be read, newest first, older than the key `before`.
+
+        In slices, with the key of the last job that was looked at; keys tell which jobs came first, and never change.
+        Own jobs need no index. Errors as `parts`.
+        """
+        self._check_listed(peer, query)
+        count = 0
+        for keys in self._newest(peer, query, before):
+            entries = {entry.key: entry for entry in self._reader.entries(keys, texts=_needs_texts(query))}
+            found = []
+            for key in keys:
+                entry = entries.get(key)
+                seen = None if entry is None else self._met(peer, query, entry)
+                if seen is not None:
+                    found.append((key, self._answered(peer, seen, query.flags)))
+                if count + len(found) == most:
+                    yield found, key
+                    return
+            count += len(found)
+            yield found, keys[-1]
+
+    def _newest(self, peer: Identity, query: Query, before: int | None) -> Iterator[list[int]]:
+        """Keys of the jobs that may meet a query, newest first, a slice at a time."""
+        finder, found = self._reader.finder, self._plan(peer, query)
+        if found.uniques is not None:
+            named = (entry.key for entry in self._reader.jobs(found.uniques))
+            keys = sorted((key for key in named if before is None or key < before), reverse=True)
+            yield from _pages(keys)
+            return
+        most = PAGE if _in_order(found) else _PLACES
+        while keys := finder.newest(found.selection, before, most):
+            yield from _pages(keys)
+            if len(keys) < most:
+                return
+            before = keys[-1]
+
+    def why_none(self, peer: Identity, query: Query) -> LBError:
+        """Why nothing meets a query, or may not be read: ENOENT, EIDRM, EPERM."""
+        return missing(peer.name or "") if query.jobs == own_jobs().jobs else self._why_none(peer, query)
+
+    def related(self, peer: Identity, unique: str) -> list[Connection]:
+        """What a job is connected to, by how it is; EPERM, ENOENT, EIDRM."""
+        entry = self._entry(unique)
+        found = self._assembly.seen(peer, entry)
+        if found is None or found.access not in (Access.FULL, Access.ANONYMISED):
+            raise forbidden("not owner")
+        return sorted(self._reader.connections(entry.key), key=lambda one: (one.status, one.type, one.other))
 
     def _answered(self, peer: Identity, found: Seen, flags: Flag) -> JobStatus:
         if Flag.NO_STATES in flags:
@@ -234,6 +294,13 @@ class Lookup:
         by_time = any(condition.attribute is Attribute.TIME for group in query.events for condition in group)
         check_index(query.jobs, self._reader.finder.indices(), by_time=by_time)
 
+    def _check_listed(self, peer: Identity, query: Query) -> None:
+        """`_check` for lists that people read: one's own jobs are always found."""
+        if query.jobs != own_jobs().jobs:
+            self._check(peer, query)
+        elif peer.name is None:
+            raise forbidden("user not authenticated")
+
     def _gone(self, uniques: Sequence[str]) -> LBError | None:
         if self._reader.purged(uniques):
             return LBError(errno.EIDRM, "matching job already purged")
@@ -254,24 +321,25 @@ class Lookup:
 
     def _matching(self, peer: Identity, query: Query, after: str = "") -> Iterator[list[Seen]]:
         """The jobs that meet a query and may be read, a slice at a time."""
-        texts = Flag.CLASSADD in query.flags or any(
-            condition.attribute in _NEEDS_TEXTS for group in query.jobs for condition in group
-        )
+        texts = _needs_texts(query)
         wanted = [job for group in query.jobs for job in map(_wanted_job, group) if job is not None]
         for entries in self._candidates(peer, query, after, texts):
             if wanted:
                 _check_server(entries, wanted)
-            yield [
-                found
-                for entry in entries
-                if job_meets(query.jobs, entry.status, entry.jobid, peer.name)
-                and (found := self._assembly.seen(peer, entry)) is not None
-            ]
+            yield [found for entry in entries if (found := self._met(peer, query, entry)) is not None]
 
-    def _candidates(self, peer: Identity, query: Query, after: str, texts: bool) -> Iterator[list[JobEntry]]:
+    def _met(self, peer: Identity, query: Query, entry: JobEntry) -> Seen | None:
+        if not job_meets(query.jobs, entry.status, entry.jobid, peer.name):
+            return None
+        return self._assembly.seen(peer, entry)
+
+    def _plan(self, peer: Identity, query: Query) -> Plan:
         finder = self._reader.finder
         columns = {column for index in finder.indices() for column in index}
-        found = plan(query, peer.name, columns, finder.estimate)
+        return plan(query, peer.name, columns, finder.estimate)
+
+    def _candidates(self, peer: Identity, query: Query, after: str, texts: bool) -> Iterator[list[JobEntry]]:
+        finder, found = self._reader.finder, self._plan(peer, query)
         if found.uniques is not None:
             uniques = [unique for unique in found.uniques if unique > after]
             for start in range(0, len(uniques), PAGE):
@@ -303,6 +371,17 @@ def _sliced(events: Iterator[Event] | EventSorter, limit: int) -> Iterator[list[
             yield page
             page = []
     yield page
+
+
+def _needs_texts(query: Query) -> bool:
+    return Flag.CLASSADD in query.flags or any(
+        condition.attribute in _NEEDS_TEXTS for group in query.jobs for condition in group
+    )
+
+
+def _pages(keys: Sequence[int]) -> Iterator[list[int]]:
+    for start in range(0, len(keys), PAGE):
+        yield list(keys[start : start + PAGE])
 
 
 def _in_order(found: Plan) -> bool:

@@ -19,13 +19,16 @@ from lb.model.jobid import parse_cached
 from lb.model.query import Flag, Query
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
-from lb.server.lookup import Answer, EventsAnswer, JobPage, Lookup, was_cut
+from lb.server.lookup import PAGE, Answer, EventsAnswer, JobPage, Lookup, Newest, was_cut
 from lb.service.worker import Caller
+from lb.store.interface import Connection
 
 _T = TypeVar("_T")
 
 #: Seconds after which a slice of a long answer gives the thread to other questions.
 SLICE: Final = 0.005
+#: Jobs that are looked at for one part of an answer, newest first: a second of the thread's time.
+CANDIDATES: Final = 20_000
 
 
 class Questions:
@@ -63,6 +66,17 @@ class Questions:
         """
         return Deferred.fromCoroutine(self._page(peer, query, after, most))
 
+    def newest(self, peer: Identity, query: Query, before: int | None, most: int) -> Deferred[Newest]:
+        """At most so many of the jobs that meet a query and may be read, newest first, older than the key `before`.
+
+        Fewer than there are when `CANDIDATES` others had to be looked at. ENOENT, EIDRM, EPERM when there is none at
+        all, and nothing was to be older than.
+        """
+        return Deferred.fromCoroutine(self._newest(peer, query, before, most))
+
+    def related(self, peer: Identity, unique: str) -> Deferred[list[Connection]]:
+        return self.thread.call(self.lookup.related, peer, unique)
+
     def answer_jobs(self, peer: Identity, query: Query) -> Deferred[Answer]:
         found: list[JobStatus] = []
         cut = self._cut(query, self.lookup.job_pages(peer, query), found)
@@ -86,6 +100,20 @@ class Questions:
         more = len(found) > most
         return JobPage(found[:most], parse_cached(str(found[most - 1].jobId)).unique if more else None)
 
+    async def _newest(self, peer: Identity, query: Query, before: int | None, most: int) -> Newest:
+        slices = self.lookup.newest(peer, query, before, most)
+        found = Newest([], before)
+        looked = 0
+        while looked < CANDIDATES and len(found.jobs) < most:
+            done, last, number = await self.thread.call(_newest_slice, slices, found.jobs, most)
+            looked += number
+            if done:
+                if before is None and not found.jobs:
+                    raise await self.thread.call(self.lookup.why_none, peer, query)
+                return Newest(found.jobs)
+            found = Newest(found.jobs, last)
+        return found
+
     async def _slices(self, pages: Iterator[list[_T]], found: list[_T]) -> None:
         """Have the reading thread find slice after slice."""
         while not await self.thread.call(_slice, pages, found):
@@ -100,6 +128,20 @@ class Questions:
                 raise
             return error
         return None
+
+
+def _newest_slice(
+    slices: Iterator[tuple[list[tuple[int, JobStatus]], int]], found: list[tuple[int, JobStatus]], most: int
+) -> tuple[bool, int, int]:
+    """Find what comes next; whether that was all, the key of the last job, and about how many were looked at."""
+    until = perf_counter() + SLICE
+    number = last = 0
+    for page, last in slices:
+        found += page
+        number += PAGE
+        if perf_counter() > until or len(found) >= most:
+            return False, last, number
+    return True, last, number
 
 
 def _slice(pages: Iterator[list[_T]], found: list[_T], most: int | None = None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import socket
 import sys
@@ -27,6 +28,7 @@ from lb.rpc.plain import OFFSET as PB_OFFSET
 from lb.rpc.port import PBFactory
 from lb.security.policy import Action, Policy, PolicyError, load
 from lb.server.admin import options as administration
+from lb.server.admin.facts import AdministrativeFacts
 from lb.server.admin.service import AdministrationService
 from lb.server.assembly import Assembly
 from lb.server.brokersources import BrokerSources
@@ -37,7 +39,7 @@ from lb.server.feed import Feed
 from lb.server.ingest import Ingest
 from lb.server.jobcache import JobCache
 from lb.server.limits import QueryLimits, ServerLimits
-from lb.server.lookup import INDICES, Lookup
+from lb.server.lookup import Lookup
 from lb.server.lookup import Limits as AnswerLimits
 from lb.server.maintenance import Maintenance
 from lb.server.metrics import ServerMetrics
@@ -54,6 +56,8 @@ from lb.server.queryport import Answering, QueryFactory, QueryPort
 from lb.server.recomputation import Recomputation
 from lb.server.renewal import renewal
 from lb.server.storeport import StorePort
+from lb.server.tally import Tallies
+from lb.server.usage import CountedRequests, Usage
 from lb.service.descriptors import provide
 from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
@@ -67,6 +71,7 @@ from lb.state.generic.fold import Families
 from lb.state.generic.loading import DescriptionError, load_directory, shipped
 from lb.store.interface import StoreError
 from lb.store.sqlite import SQLiteStore
+from lb.web import wsdl
 from lb.web.api.limits import APILimits
 from lb.web.api.service import API
 from lb.web.jobs import ServerInfo
@@ -271,7 +276,15 @@ def compose(options: Options, reactor: Any) -> MultiService:
 
     counted = registry()
     metrics = ServerMetrics(counted)
-    watch = Watch(metrics.asked, options.limits(WatchLimits).slow_query)
+    counting = administration.mode(options, "count-server-stats", 1)
+    used = Usage(writer.marks, writing, reactor, lambda: policy, restricted=counting == 2) if counting else None
+
+    def asked(kind: str, seconds: float) -> None:
+        metrics.asked(kind, seconds)
+        if used is not None:
+            used.asked(kind)
+
+    watch = Watch(asked, options.limits(WatchLimits).slow_query)
     answers = AnswerLimits(storing.answer_jobs, storing.answer_events, administration.mode(options, "no-index", 0))
     questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
     topics = options.topics
@@ -319,7 +332,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         user=options.own_name,
         families=families,
         announce=notifications.announcement,
-        tally=metrics,
+        tally=metrics if used is None else Tallies(metrics, used),
         stored=feed.stored,
         reuse_purged=bool(options["reuse-purged"]),
         statistics=bool(statistics),
@@ -371,18 +384,32 @@ def compose(options: Options, reactor: Any) -> MultiService:
         reactor,
         server_info=ServerInfo(
             identity=options.own_name,
-            indices=INDICES,
             brokers=tuple(str(url) for urls in options.brokers.values() for url in urls),
             prefixes=topics.prefixes if options.brokers else (),
         ),
         api=api,
         watch=watch,
         registrations=notifications.subscriptions,
+        administration=AdministrativeFacts(
+            lambda: policy,
+            Path(options["policy"]) if options["policy"] else None,
+            options.database,
+            administration.places(options),
+            writer.marks,
+            writing,
+        ),
+        usage=used,
+        wsdl=wsdl.prefixes(os.environ),
     )
+    registering: requestport.Performing = notifications.subscriptions
+    if used is not None:
+        registering = CountedRequests(notifications.subscriptions, used)
+        used.watch("notifs_legacy", lambda: notifications.sent - outlets.sent)
+        used.watch("notis_msg", lambda: outlets.sent)
     maintenance = Maintenance(writing, Recomputation(writer, ingest), lambda: policy, options.own_name)
     others: dict[str, Answering] = {
         recompute.PATH: lambda request, peer, address: maintenance.recompute(request, peer),
-        requestport.PATH: requestport.RequestPort(notifications.subscriptions).answer,
+        requestport.PATH: requestport.RequestPort(registering).answer,
         **administered.answers,
     }
     main = QueryFactory(QueryPort(questions, others, administering.answer_bytes), pages, reactor, limits, watch)
@@ -397,6 +424,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
     service = options.service()
     Backend(store, writing, reading, collector, administered).setServiceParent(service)
     administered.setServiceParent(service)
+    if used is not None:
+        used.setServiceParent(service)
     feed.setServiceParent(service)
     notifications.setServiceParent(service)
     for link in outlets.links:

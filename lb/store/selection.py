@@ -61,6 +61,9 @@ class Finder(Protocol):
     def places(self, selection: Selection, after: str, most: int) -> list[Place]:
         """The next jobs of a selection behind a unique part, at most so many, in the order of their unique parts."""
 
+    def newest(self, selection: Selection, before: int | None, most: int) -> list[int]:
+        """Keys of the newest jobs of a selection that are older than a key, at most so many, newest first."""
+
     def last_event(self, key: int) -> tuple[int, int]:
         """Number and time of arrival (microseconds) of the last event of a job; zeros without any."""
 

@@ -45,7 +45,7 @@ from lb.store.sqlite_statistics import SQLiteStatisticsReader, StatisticsTable
 from lb.store.statistics import Count
 
 #: Newest schema this code knows; `schema/N.sql` leads from N-1 to N.
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 #: Pages of WAL after which the writer moves them into the database file: 16 MB of 4 kB pages.
 _CHECKPOINT_PAGES: Final = 4000
 _DIGEST: Final = 16

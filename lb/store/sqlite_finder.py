@@ -91,6 +91,17 @@ class SQLiteFinder:
             ).fetchall()
         return [Place(key, from_sql(unique)) for key, unique in rows]
 
+    def newest(self, selection: Selection, before: int | None, most: int) -> list[int]:
+        """Keys of the newest jobs of a selection that are older than a key, at most so many, newest first."""
+        with reported():
+            source = self._source(selection) or _Source("jobs", "id", "true", [])
+            rows = self._connection.execute(
+                f"SELECT {source.key} FROM {source.table} WHERE {source.condition} AND {source.key} < ?"
+                f" ORDER BY {source.key} DESC LIMIT ?",
+                (*source.parameters, _LAST if before is None else before, most),
+            ).fetchall()
+        return [key for (key,) in rows]
+
     def last_event(self, key: int) -> tuple[int, int]:
         """Number and time of arrival (microseconds) of the last event of a job; zeros without any."""
         with reported():

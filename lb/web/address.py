@@ -19,13 +19,17 @@ SCOPES: Final = ("all", "foreign")
 
 _END: Final = re.compile(r"[ \t\n\v\f\r]")
 _PAGE: Final = re.compile(r"[1-9]\d{0,5}", re.ASCII)
+_KEY: Final = re.compile(r"\d{1,18}", re.ASCII)
 _OPERATOR: Final = re.compile("[=<>]")
 #: Stays as it is in a query that we write; ``+`` must not, or it could be taken for the blank of a form.
 _PLAIN: Final = "=<>&|/:,@"
 
 
 class Address(NamedTuple):
-    """One address. `query` is decoded text in the grammar of §4; `page`, ours, counts from 1."""
+    """One address. `query` is decoded text in the grammar of §4.
+
+    `page` and `before` are ours: of the events of a job, counted from 1; the key of the job behind which a list begins.
+    """
 
     path: str
     text: bool = False
@@ -33,6 +37,7 @@ class Address(NamedTuple):
     query: str | None = None
     flags: Flag = NO_FLAGS
     page: int = 1
+    before: int | None = None
     scope: str = ""  #: one of `SCOPES`, empty for the own ones
 
 
@@ -44,7 +49,7 @@ def read(uri: bytes) -> Address:
     for modifier in modifiers:
         name, mark, value = modifier.partition("=")
         values.setdefault(name + mark, value)
-    page = values.get("page=", "1")
+    page, before = values.get("page=", "1"), values.get("before=", "")
     return Address(
         path=path or "/",
         text="text" in values,
@@ -52,6 +57,7 @@ def read(uri: bytes) -> Address:
         query=_query(values["query="]) if "query=" in values else None,
         flags=read_flags(_decoded(values.get("flags=", ""))),
         page=int(page) if _PAGE.fullmatch(page) else 1,
+        before=int(before) if _KEY.fullmatch(before) else None,
         scope=next((name for name in SCOPES if name in values), ""),
     )
 
@@ -81,7 +87,7 @@ def _field(raw: str) -> str:
     return _decoded(raw.replace("+", " "))
 
 
-def write(path: str, query: str | None = None, flags: Flag = NO_FLAGS, page: int = 1) -> str:
+def write(path: str, query: str | None = None, flags: Flag = NO_FLAGS, page: int = 1, before: int | None = None) -> str:
     """The address as the text of a link: what `read` reads again."""
     parts = [path]
     if query is not None:
@@ -90,4 +96,6 @@ def write(path: str, query: str | None = None, flags: Flag = NO_FLAGS, page: int
         parts.append(f"flags={write_flags(flags)}")
     if page > 1:
         parts.append(f"page={page}")
+    if before is not None:
+        parts.append(f"before={before}")
     return "?".join(parts)

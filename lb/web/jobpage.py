@@ -10,14 +10,15 @@ from twisted.web.template import Flattenable, Tag, tags
 
 from lb.model.event import Event
 from lb.model.query import Flag
-from lb.model.status import PARENT_TYPES, JobStatus
+from lb.model.status import PARENT_TYPES, JobStatus, display
 from lb.web import address, rows
 from lb.web.classad import layout as layout_classad
 from lb.web.drawing import draw
 from lb.web.events import PAGE, event_table
 from lb.web.frame import badge, document, job_link, moment, pages, registered, server_of, state_name, table, type_name
 from lb.web.histogram import histogram
-from lb.web.jobtable import COLUMNS, job_row, more_row
+from lb.web.jobs import Related
+from lb.web.jobtable import COLUMNS, all_children_row, job_row
 from lb.web.rows import Form, Row, Section
 from lb.web.text import cut
 from lb.web.timeline import layout as layout_timeline
@@ -56,11 +57,12 @@ def job_page(
     status: JobStatus,
     events: Sequence[Event],
     children: Sequence[JobStatus],
+    related: Sequence[Related],
     asked: address.Address,
     subject: str,
     live: str | None = None,
 ) -> Deferred[bytes]:
-    """The page; `children` are the first of them, `asked` is its own address, for links to its other pages.
+    """The page; `children` are the newest of them, `asked` is its own address, for links to its other pages.
 
     `live` as for `document`.
     """
@@ -73,6 +75,7 @@ def job_page(
             _head(status, asked),
             _timeline(status, ordered),
             _children(status, children),
+            _related(related, server),
             *_attributes(status, server),
             _events(ordered, asked, server),
             *_texts(status, asked),
@@ -176,17 +179,32 @@ def _events(events: Sequence[Event], asked: address.Address, server: str | None)
 def _children(status: JobStatus, children: Sequence[JobStatus]) -> Flattenable:
     if status.jobtype not in PARENT_TYPES:
         return ""
-    number = max(len(status.children or ()), status.children_num)
-    query = f"parent_job={status.jobId}"
+    number = max(len(children), status.children_num)
     rows: list[Flattenable] = [job_row(child) for child in children]
     if number > len(children) > 0:
-        rows.append(more_row(number - len(children), address.write("/", query=query)))
+        rows.append(all_children_row(status))
+    caption = "Children of the job, newest first"
     return tags.section(
         tags.h2("Children ", tags.span(f"{number:,}", class_="count")),
-        histogram(dict(enumerate(status.children_hist or ())), query),
-        table("Children of the job", COLUMNS, rows) if rows else tags.p("No child is known yet.", class_="dim"),
+        histogram(dict(enumerate(status.children_hist or ())), f"parent_job={status.jobId}"),
+        table(caption, COLUMNS, rows) if rows else tags.p("No child is known yet.", class_="dim"),
         id="children",
     )
+
+
+def _related(related: Sequence[Related], server: str | None) -> Flattenable:
+    if not related:
+        return ""
+    rows: list[Flattenable] = [
+        tags.tr(
+            tags.th(job_link(one.other, server), scope="row"),
+            tags.td(display("jobtype", one.type)),
+            tags.td(f"Relationship {one.status.name}"),
+        )
+        for one in related
+    ]
+    columns = (("Job", ""), ("Type", ""), ("Relationship", ""))
+    return tags.section(tags.h2("Related Jobs"), table("Related jobs", columns, rows), id="related")
 
 
 # --- texts ------------------------------------------------------------------------------------------------------

@@ -6,15 +6,33 @@ Nothing here decides who may see what: the questions are asked in the name of th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from enum import IntEnum
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 import lb
 from lb.model.event import Event
+from lb.model.indexing import Index
 from lb.model.query import Flag, Query
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
+
+
+class Related(Protocol):
+    """What a job is connected to."""
+
+    @property
+    def other(self) -> str:
+        """The id of the other job."""
+
+    @property
+    def type(self) -> int:
+        """The type of the other job."""
+
+    @property
+    def status(self) -> IntEnum:
+        """How the connection stands; its name is what readers are told."""
 
 
 class Jobs(Protocol):
@@ -26,11 +44,11 @@ class Jobs(Protocol):
     def events(self, peer: Identity, unique: str) -> Awaitable[list[Event]]:
         """The events of one job in event order; as `status`."""
 
-    def own_jobs(self, peer: Identity, flags: Flag) -> Awaitable[list[JobStatus]]:
-        """All jobs of the peer; ENOENT when there is none."""
+    def related(self, peer: Identity, unique: str) -> Awaitable[Sequence[Related]]:
+        """What a job is connected to, by how it is; as `status`."""
 
-    def jobs(self, peer: Identity, query: Query) -> Awaitable[list[JobStatus]]:
-        """The jobs that meet a query and that the peer may see; ENOENT when there is none, NO_INDEX, E2BIG."""
+    def indices(self) -> Awaitable[Sequence[Index]]:
+        """What queries may start from, beside ids of jobs and of parents."""
 
 
 class JobPage(Protocol):
@@ -43,7 +61,27 @@ class JobPage(Protocol):
     def next(self) -> str | None: ...
 
 
-class JobPages(Jobs, Protocol):
+class Newest(Protocol):
+    """Jobs with their keys, newest first; `next` is the key behind which to go on, None at the end."""
+
+    @property
+    def jobs(self) -> Sequence[tuple[int, JobStatus]]: ...
+
+    @property
+    def next(self) -> int | None: ...
+
+
+class NewestJobs(Protocol):
+    """Questions that begin with the newest job."""
+
+    def newest(self, peer: Identity, query: Query, before: int | None, most: int) -> Awaitable[Newest]:
+        """At most so many jobs that meet a query and that the peer may see, older than the key `before`.
+
+        NO_INDEX; ENOENT, EIDRM, EPERM when there is none at all.
+        """
+
+
+class JobPages(Jobs, NewestJobs, Protocol):
     """Questions whose answers can be taken in parts."""
 
     def page(self, peer: Identity, query: Query, after: str, most: int) -> Awaitable[JobPage]:
@@ -55,6 +93,40 @@ class ServerInfo(msgspec.Struct, frozen=True):
 
     version: str = lb.__version__
     identity: str | None = None  #: subject of the host certificate
-    indices: tuple[str, ...] = ()  #: columns that queries may start from, e.g. ``STD_owner``
     brokers: tuple[str, ...] = ()  #: URLs
     prefixes: tuple[str, ...] = ()  #: allowed beginnings of topic names
+
+
+#: Key, label, values; without a value, what the server does not have.
+Fact = tuple[str, str, Sequence[str]]
+
+
+class Administration(Protocol):
+    """What the pages tell administrators, and nobody else."""
+
+    def sees_all(self, peer: Identity) -> bool:
+        """Whether the peer is an administrator."""
+
+    def facts(self) -> Awaitable[Sequence[Fact]]:
+        """The rest of the configuration."""
+
+
+class Figure(NamedTuple):
+    """A usage counter; `since`: seconds since the epoch."""
+
+    key: str
+    label: str
+    number: int
+    since: int
+
+
+class Usage(Protocol):
+    """The server's usage counters (spec: wire-web.md §8.3)."""
+
+    def count(self, key: str) -> None:
+        """One more."""
+
+    def seen_by(self, peer: Identity) -> bool:
+        """Whether the peer may read them."""
+
+    def figures(self) -> Sequence[Figure]: ...

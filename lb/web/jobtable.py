@@ -7,6 +7,7 @@ from typing import Final
 from twisted.web.template import Flattenable, Tag, tags
 
 from lb.model.status import JobStatus, JobType, display
+from lb.web import address
 from lb.web.frame import badge, job_link, moment, registered, server_of, type_name
 from lb.web.text import cut
 
@@ -40,9 +41,10 @@ def _place(job: JobStatus) -> Flattenable:
     return tags.span(cut(job.destination, _VALUE), class_="dim place") if job.destination else ""
 
 
-def more_row(number: int, href: str) -> Tag:
-    """A row that leads to jobs that are not shown."""
-    link = tags.a(f"{number:,} more children", href=href)
+def all_children_row(parent: JobStatus) -> Tag:
+    """A row that leads to all children of a job."""
+    number = f"All {parent.children_num:,} children" if parent.children_num else "All children"
+    link = tags.a(number, href=address.write("/", query=f"parent_job={parent.jobId}"))
     return tags.tr(tags.td(link, colspan=str(len(COLUMNS))), class_="child")
 
 

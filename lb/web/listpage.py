@@ -2,51 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.web.template import Flattenable, tags
 
-from lb.model.status import JobStatus
 from lb.web import address, filters
-from lb.web.frame import document, pages, table
+from lb.web.frame import document, table
 from lb.web.histogram import histogram
-from lb.web.jobtable import COLUMNS, job_row, more_row
-from lb.web.listing import Nest, listing
+from lb.web.jobtable import COLUMNS, all_children_row, job_row
+from lb.web.listing import Listing, Nest
 from lb.web.text import shown
 
+_CAPTION: Final = "Jobs, newest first"
 
-def list_page(
-    jobs: Sequence[JobStatus], asked: address.Address, subject: str, live: str | None = None
-) -> Deferred[bytes]:
+
+def list_page(found: Listing, asked: address.Address, subject: str, live: str | None = None) -> Deferred[bytes]:
     """The page of own jobs, or of those that a query found; `live` as for `document`."""
-    found = listing(jobs, asked.page)
     query = asked.query if asked.query is not None else filters.own(subject)
-    links = pages(
-        "Pages of jobs",
-        found.page,
-        found.last,
-        [
-            address.write("/", asked.query, asked.flags, number)
-            for number in (1, found.page - 1, found.page + 1, found.last)
-        ],
-    )
+    rows = [row for nest in found.nests for row in _nest(nest)]
     main = [
         tags.h1("User Jobs"),
-        tags.p(f"Total of {found.total}", class_="total"),
+        tags.p(_total(found, asked), class_="total"),
         tags.p(tags.code(shown(asked.query)), class_="query") if asked.query is not None else "",
         histogram(found.counts, query),
         filters.choices(query) if query is not None else "",
         filters.conditions(query or ""),
-        table("Jobs, newest first", COLUMNS, [row for nest in found.nests for row in _nest(nest)]),
-        links,
+        table(_CAPTION, COLUMNS, rows) if rows else tags.p("These jobs stand on an earlier page.", class_="dim"),
+        _pages(found, asked),
         tags.p("User subject: ", shown(subject), class_="dim"),
     ]
     return document("User Jobs", main, subject=subject, live=live)
 
 
+def _total(found: Listing, asked: address.Address) -> str:
+    if found.complete:
+        return f"Total of {found.total:,}"
+    if asked.before is None:
+        return f"The newest {found.total:,} of more jobs"
+    return f"{found.total:,} older jobs" if found.older is None else f"The next {found.total:,} of more older jobs"
+
+
+def _pages(found: Listing, asked: address.Address) -> Flattenable:
+    """Links to the first and the next page."""
+    links: list[Flattenable] = []
+    if asked.before is not None:
+        links.append(tags.a("Newest", href=address.write("/", asked.query, asked.flags)))
+    if found.older is not None:
+        older = address.write("/", asked.query, asked.flags, before=found.older)
+        links.append(tags.a("Older", href=older, rel="next"))
+    return tags.nav(links, class_="pages", **{"aria-label": "Pages of jobs"}) if links else ""
+
+
 def _nest(nest: Nest) -> list[Flattenable]:
     rows: list[Flattenable] = [job_row(nest.job), *(job_row(child, "child") for child in nest.children)]
     if nest.more:
-        rows.append(more_row(nest.more, address.write("/", query=f"parent_job={nest.job.jobId}")))
+        rows.append(all_children_row(nest.job))
     return rows

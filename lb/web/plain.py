@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from lb.model.errors import LBError
-from lb.model.status import STATE_NAMES, JobStatus
+from lb.model.status import STATE_NAMES, JobStatus, display
 from lb.web import rows
+from lb.web.jobs import Figure, Related
 from lb.web.rows import Form, Row
 from lb.web.text import ctime, line, quoted
 
@@ -34,6 +35,8 @@ _WRITERS: Final[dict[Form, Callable[[Any], str]]] = {
     Form.TAGS: _tags,
     Form.HISTOGRAM: _histogram,
 }
+#: Facts about the server that are long texts.
+_QUOTED: Final = frozenset({"authz_policy_file"})
 #: Long texts after the rows: key, attribute, how it is written, whether the line is there without a value.
 _TEXTS: Final[tuple[tuple[str, str, Callable[[str], str], bool], ...]] = (
     ("history", "history", quoted, True),
@@ -51,9 +54,11 @@ def _row(row: Row, status: JobStatus) -> str:
     return f"{row.key}={'' if value is None else _WRITERS[row.form](value)}\n"
 
 
-def job(status: JobStatus) -> str:
-    """One job."""
+def job(status: JobStatus, related: Sequence[Related] = ()) -> str:
+    """One job, and what it is connected to."""
     lines = [_row(row, status) for row in rows.of_job(status) if row.plain]
+    if related:
+        lines.append(f"related_jobs={','.join(map(_related, related))}\n")
     for key, attribute, write, always in _TEXTS:
         value: str | None = getattr(status, attribute)
         if value or always:
@@ -61,9 +66,28 @@ def job(status: JobStatus) -> str:
     return "".join(lines)
 
 
-def jobs(found: Iterable[JobStatus], subject: str) -> str:
-    """A list of jobs in the order in which they were found."""
-    return f"User_jobs={','.join(line(status.jobId or '') for status in found)}\nUser_subject={line(subject)}\n"
+def _related(one: Related) -> str:
+    return f"{line(one.other)} {display('jobtype', one.type)} {one.status.name}"
+
+
+def jobs_begin(found: Iterable[JobStatus]) -> str:
+    """The beginning of a list of jobs, in the order in which they were found."""
+    return f"User_jobs={_ids(found)}"
+
+
+def jobs_next(found: Iterable[JobStatus]) -> str:
+    """What comes next of it."""
+    ids = _ids(found)
+    return f",{ids}" if ids else ""
+
+
+def jobs_end(subject: str) -> str:
+    """Its end."""
+    return f"\nUser_subject={line(subject)}\n"
+
+
+def _ids(found: Iterable[JobStatus]) -> str:
+    return ",".join(line(status.jobId or "") for status in found)
 
 
 def error(reason: str, refused: LBError) -> str:
@@ -71,6 +95,11 @@ def error(reason: str, refused: LBError) -> str:
     return f"Error={reason}\nCode={refused.code}\nDescription={line(str(refused))}\n"
 
 
+def usage(figures: Iterable[Figure]) -> str:
+    """Usage counters."""
+    return "".join(f"{one.key}={one.number},{one.since}\n" for one in figures)
+
+
 def configuration(facts: Iterable[tuple[str, str, Sequence[str]]]) -> str:
     """Facts about the server: key, label, values."""
-    return "".join(f"{key}={','.join(map(line, values))}\n" for key, _, values in facts)
+    return "".join(f"{key}={','.join(map(quoted if key in _QUOTED else line, values))}\n" for key, _, values in facts)

@@ -1,4 +1,4 @@
-"""Pages about the server itself: its configuration, and what could not be done (spec: wire-web.md §8.2, §9)."""
+"""Pages about the server itself: its configuration, its use, what could not be done (wire-web.md §8.2, §8.3, §9)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from twisted.web.template import Flattenable, tags
 
 from lb.model.errors import Code, LBError
 from lb.web import filters
-from lb.web.frame import document
-from lb.web.jobs import ServerInfo
-from lb.web.text import cut, shown
+from lb.web.frame import document, table
+from lb.web.jobs import Fact, Figure, ServerInfo
+from lb.web.text import SECOND, ctime, cut, shown
 
 #: Characters of an error's description that are shown.
 _DESCRIPTION: Final = 2_000
-
-Fact = tuple[str, str, Sequence[str]]
 
 #: What a person can do about an error.
 _ADVICE: Final[dict[int, str]] = {
@@ -35,13 +33,13 @@ _ADVICE: Final[dict[int, str]] = {
 _QUERY_ERRORS: Final = frozenset({errno.ENOENT, errno.EINVAL, errno.ENOSYS, errno.E2BIG, int(Code.NO_INDEX)})
 
 
-def facts(info: ServerInfo, subject: str) -> list[Fact]:
-    """Facts that whoever is authenticated may know: key, label, values."""
+def facts(info: ServerInfo, subject: str, indices: Sequence[str]) -> list[Fact]:
+    """Facts that whoever is authenticated may know; `indices`: names of columns."""
     return [
         ("server_version", "Server version", (info.version,)),
         ("server_identity", "Server identity", (info.identity,) if info.identity else ()),
         ("client_identity", "Client identity", (subject,)),
-        ("server_indices", "Server indices", info.indices),
+        ("server_indices", "Server indices", indices),
         ("msg_brokers", "Messaging brokers", info.brokers),
         ("msg_prefixes", "Messaging prefixes", info.prefixes),
     ]
@@ -58,6 +56,18 @@ def configuration_page(known: Sequence[Fact], subject: str) -> Deferred[bytes]:
         rows.append(tags.tr(tags.th(label, scope="row"), value))
     table = tags.div(tags.table(tags.tbody(rows)), class_="card")
     return document("Server Configuration", [tags.h1("LB Server Configuration"), table], subject=subject)
+
+
+def usage_page(figures: Sequence[Figure], subject: str) -> Deferred[bytes]:
+    """The usage counters as a table, whose labels and cells are those of the C server."""
+    # Scripts look at it line by line.
+    rows: list[Flattenable] = [
+        ["\n", tags.tr(tags.td(one.label), tags.td(str(one.number)), tags.td(ctime(one.since * SECOND)))]
+        for one in figures
+    ]
+    columns = (("Variable", ""), ("Value", ""), ("Measured from", ""))
+    main = [tags.h1("LB Server Usage Statistics"), table("Usage of the server", columns, rows)]
+    return document("Server Usage Statistics", main, subject=subject)
 
 
 def error_page(reason: str, error: LBError, subject: str | None, query: str | None) -> Deferred[bytes]:

@@ -7,12 +7,14 @@ request. Bodies are read where the API takes one, and never of a peer without a 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, ensureDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -20,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import implementer
 
 from lb.model.errors import LBError, forbidden
 from lb.security.identity import ANONYMOUS, Identity, UnverifiedPeerError, identity_of
@@ -29,9 +32,9 @@ from lb.web.api import requests as api_requests
 from lb.web.api.messages import Answer, Streaming, problem
 from lb.web.api.service import API
 from lb.web.assets import ASSETS
-from lb.web.jobs import Jobs, ServerInfo
+from lb.web.jobs import Administration, JobPages, ServerInfo, Usage
 from lb.web.notifications import Registrations
-from lb.web.pages import PLAIN, Asked, Page, Refused, Server, error, page_at
+from lb.web.pages import PLAIN, Asked, Page, Refused, Server, counter, error, page_at
 from lb.wire import http
 from lb.wire.http_status import REASONS
 
@@ -39,6 +42,8 @@ from lb.wire.http_status import REASONS
 MAX_LINE: Final = http.MAX_LINE
 #: Longest head, bytes; browsers send some 700.
 MAX_HEAD: Final = 32_768
+
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
 #: Sent with every answer. There is no Strict-Transport-Security: it would hold for all ports of the host.
 _HEADERS: Final = {
@@ -147,6 +152,31 @@ class Channel(HTTPChannel):
         return self._peer
 
 
+@implementer(IPushProducer)
+class Pace:
+    """Waits for a slow reader."""
+
+    def __init__(self) -> None:
+        self._paused: Deferred[None] | None = None
+
+    async def wait(self) -> None:
+        """Until there is room for more; cancelled when the reader is gone."""
+        if self._paused is not None:
+            await self._paused
+
+    def pauseProducing(self) -> None:
+        if self._paused is None:
+            self._paused = Deferred()
+
+    def resumeProducing(self) -> None:
+        paused, self._paused = self._paused, None
+        if paused is not None:
+            paused.callback(None)
+
+    def stopProducing(self) -> None:
+        """The request tells us itself that it is over."""
+
+
 class PageRequest(Request):
     """One request; the one resource of the site is asked whatever the address looks like."""
 
@@ -202,9 +232,29 @@ class Pages(Resource):
             page = _FAILED
         request.setResponseCode(page.status, REASONS[page.status].encode("ascii"))
         request.setHeader("Content-Type", page.content_type)
-        request.setHeader("Content-Length", str(len(page.body)))
+        if page.rest is None:
+            request.setHeader("Content-Length", str(len(page.body)))
         request.write(page.body)
-        request.finish()
+        if page.rest is None or await self._sent(request, page.rest):
+            request.finish()
+
+    async def _sent(self, request: Any, rest: AsyncIterator[bytes]) -> bool:
+        """Send the rest of a long answer as fast as it is read; whether it came to its end."""
+        pace = Pace()
+        request.registerProducer(pace, True)
+        try:
+            async for piece in rest:
+                request.write(piece)
+                await pace.wait()
+        except CancelledError:
+            return False  # the browser went away
+        except Exception:
+            # Its beginning is there already: only the connection's end can tell that there should be more.
+            self.log.failure("page {uri!r} failed", uri=request.uri)
+            request.loseConnection()
+            return False
+        request.unregisterProducer()
+        return True
 
     async def _respond_in_json(self, request: Any, api: API) -> None:
         answer: Answer | Streaming
@@ -233,7 +283,9 @@ class Pages(Resource):
             subject = peer.name
             if subject is None:
                 raise forbidden("user not authenticated")
-            return await page_at(at)(self._server, Asked(peer, subject, at))
+            if self._server.usage is not None:
+                self._server.usage.count(counter(at))
+            return await page_at(at)(self._server, Asked(peer, subject, at, _base(request)))
         except LBError as refused:
             if refused.code == errno.EPERM:
                 self.log.info(
@@ -260,6 +312,12 @@ def tls_identity(transport: Any) -> Identity:
     return identity_of(transport.getHandle()) if isinstance(transport, TLSMemoryBIOProtocol) else ANONYMOUS
 
 
+def _base(request: Any) -> str:
+    """The server's address as the client calls it; empty when it calls it nothing sensible."""
+    host = request.getHeader("host") or ""
+    return f"https://{host}" if _HOST.fullmatch(host) else ""
+
+
 def _path(uri: bytes) -> str:
     return uri.decode("utf-8", "surrogateescape").partition("?")[0]
 
@@ -280,18 +338,21 @@ class PageSite(Site):
 
 
 def site(
-    jobs: Jobs,
+    jobs: JobPages,
     reactor: IReactorTime,
     identity_of: _PeerOf = tls_identity,
     server_info: ServerInfo = ServerInfo(),  # noqa: B008  # immutable
     api: API | None = None,
     watch: Watch | None = None,
     registrations: Registrations | None = None,
+    administration: Administration | None = None,
+    usage: Usage | None = None,
+    wsdl: Sequence[Path] = (),
 ) -> Site:
     """The web site that answers from `jobs`; `identity_of` tells the peer of a transport, `api` serves `/api/`.
 
-    `watch` is told of each answer. Without `registrations` there are no pages about them.
+    `watch` is told of each answer. What is None has no pages; `wsdl`: where WSDL files may be.
     """
     place = None if api is None else lambda: api.streams.position
-    pages = Pages(Server(jobs, server_info, reactor.seconds, registrations, place), api, watch)
-    return PageSite(pages, reactor, identity_of, api)
+    server = Server(jobs, server_info, reactor.seconds, registrations, place, administration, usage, wsdl)
+    return PageSite(Pages(server, api, watch), reactor, identity_of, api)

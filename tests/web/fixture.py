@@ -16,10 +16,13 @@ from twisted.internet.testing import StringTransport
 from lb.client.recording import Copy, read_file
 from lb.model.errors import missing
 from lb.model.event import Event
-from lb.model.query import Flag, Query
+from lb.model.indexing import Index, from_title
+from lb.model.query import Attribute, Flag, Group, Query
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
+from lb.server.lookup import JobPage, Newest
 from lb.server.query import Questions
+from lb.store.interface import Connection
 from lb.web.jobs import ServerInfo
 from lb.web.site import site
 from lb.wire import http, ulm
@@ -27,7 +30,16 @@ from tests.server.fixture import OWNER, Server
 
 #: When pages are asked for, seconds since the epoch.
 NOW = 1_800_000_000
+#: As recorded.
+INDICES = tuple(
+    (from_title(title),) for title in ("STD_owner", "STD_location", "STD_destination", "STD_lastUpdateTime")
+)
 VECTORS = Path(__file__).with_name("vectors")
+
+
+def _meets(job: JobStatus, group: Group) -> bool:
+    values = {Attribute.PARENT: job.parent_job, Attribute.JOBID: job.jobId}
+    return all(str(one.value) == values[one.attribute] for one in group if one.attribute in values)
 
 
 class GivenJobs:
@@ -36,6 +48,7 @@ class GivenJobs:
     def __init__(self, *jobs: JobStatus, events: Sequence[Event] = ()) -> None:
         self._jobs = list(jobs)
         self._events = list(events)
+        self.connections: list[Connection] = []
         self.queries: list[Query] = []
 
     def status(self, peer: Identity, unique: str, flags: Flag) -> Deferred[JobStatus]:
@@ -47,12 +60,28 @@ class GivenJobs:
     def events(self, peer: Identity, unique: str) -> Deferred[list[Event]]:
         return succeed(list(self._events))
 
-    def own_jobs(self, peer: Identity, flags: Flag) -> Deferred[list[JobStatus]]:
-        return succeed(list(self._jobs))
+    def related(self, peer: Identity, unique: str) -> Deferred[list[Any]]:
+        return succeed(list(self.connections))
 
-    def jobs(self, peer: Identity, query: Query) -> Deferred[list[JobStatus]]:
-        self.queries.append(query)
-        return succeed(list(self._jobs))
+    def indices(self) -> Deferred[tuple[Index, ...]]:
+        return succeed(INDICES)
+
+    def newest(self, peer: Identity, query: Query, before: int | None, most: int) -> Deferred[Newest]:
+        """The first given is the newest; of several conditions those on ids and parents count, but for the first."""
+        if len(query.jobs) < 2:
+            self.queries.append(query)
+        found = [
+            (key, job)
+            for key, job in zip(range(len(self._jobs), 0, -1), self._jobs, strict=True)
+            if (before is None or key < before) and all(_meets(job, group) for group in query.jobs[1:])
+        ]
+        return succeed(Newest(found[:most], found[most - 1][0] if len(found) > most else None))
+
+    def page(self, peer: Identity, query: Query, after: str, most: int) -> Deferred[JobPage]:
+        """In the order given; the place in it stands for a unique part."""
+        start = int(after or 0)
+        more = len(self._jobs) > start + most
+        return succeed(JobPage(self._jobs[start : start + most], str(start + most) if more else None))
 
 
 class Here:
@@ -84,11 +113,12 @@ def exchange(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
     info: ServerInfo | None = None,
+    **parts: Any,
 ) -> http.Response:
-    """One request on a connection of its own, and what comes back for it."""
+    """One request on a connection of its own, and what comes back for it; `parts` of the site beside jobs."""
     clock = Clock()
     clock.advance(NOW)
-    pages = site(jobs, clock, lambda transport: peer, info if info is not None else ServerInfo())
+    pages = site(jobs, clock, lambda transport: peer, info if info is not None else ServerInfo(), **parts)
     channel: Any = pages.buildProtocol(None)
     transport = StringTransport()
     channel.makeConnection(transport)

@@ -6,16 +6,23 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model.grammar import read_query
-from lb.model.query import Flag
+from lb.model.query import Flag, own_jobs
 from lb.model.status import JobStatus, State
 from lb.web import address, filters
-from lb.web.listing import CHILDREN, PAGE, listing
+from lb.web.listing import CHILDREN, PAGE, WINDOW, Listing, listing
+from tests.server.fixture import OWNER
 from tests.web.fixture import NOW, Document, GivenJobs, exchange
 
 SECOND = 1_000_000
+
+
+def first_of(drawn: tuple[int, int | None]) -> int:
+    """What no two drawn jobs have in common."""
+    return drawn[0]
 
 
 def job(name: object, *, parent: object = None, at: int = 1, state: State = State.Running) -> JobStatus:
@@ -30,48 +37,65 @@ def job(name: object, *, parent: object = None, at: int = 1, state: State = Stat
 
 
 class Listings(SynchronousTestCase):
-    """Pure order and nesting."""
+    """Order and nesting. The first of the given jobs is the newest."""
+
+    def _listing(self, jobs: list[JobStatus], before: int | None = None) -> Listing:
+        return self.successResultOf(Deferred.fromCoroutine(listing(GivenJobs(*jobs), OWNER, own_jobs(), before)))
+
+    def _pages(self, jobs: list[JobStatus]) -> list[Listing]:
+        pages = [self._listing(jobs)]
+        while pages[-1].older is not None:
+            pages.append(self._listing(jobs, pages[-1].older))
+        return pages
 
     def test_newest_first(self) -> None:
-        """The jobs registered last come first, equals in the order of their ids."""
-        found = listing([job("a", at=1), job("c", at=2), job("b", at=2)], 1)
+        """Jobs stand as they were found; the whole list is told as such."""
+        found = self._listing([job("b"), job("c"), job("a")])
         self.assertEqual([nest.job.jobId[-1:] for nest in found.nests if nest.job.jobId], ["b", "c", "a"])
+        self.assertTrue(found.complete)
+        self.assertEqual(found.total, 3)
 
     def test_children(self) -> None:
-        """Children stand below their parent, the first of them; without it they stand for themselves."""
-        children = [job(f"c{number}", parent="p", at=number + 1) for number in range(CHILDREN + 3)]
-        found = listing([*children, job("p", at=1), job("orphan", parent="elsewhere", at=9)], 1)
-        orphan, parent = found.nests
-        self.assertEqual((orphan.job.jobId, orphan.children), ("https://localhost:9000/orphan", []))
-        self.assertEqual(len(parent.children), CHILDREN)
-        self.assertEqual(parent.more, 3)
-        self.assertEqual(found.total, CHILDREN + 5)
+        """Children stand below their parent, the newest of them; without it they stand for themselves."""
+        children = [job(f"c{number}", parent="p") for number in range(CHILDREN + 3)]
+        for jobs in ([*children, job("p")], [job("p"), *children]):
+            orphan, parent = self._listing([job("orphan", parent="elsewhere"), *jobs]).nests
+            self.assertEqual((orphan.job.jobId, orphan.children), ("https://localhost:9000/orphan", []))
+            self.assertEqual(parent.children, children[:CHILDREN])
+            self.assertTrue(parent.more)
+
+    def test_place_of_a_parent(self) -> None:
+        """A parent with more children than a page looks at stands on one page, and on no later one."""
+        children = [job(f"c{number}", parent="p") for number in range(2 * WINDOW)]
+        pages = self._pages([job("new"), *children, job("p"), job("old")])
+        names = [[str(nest.job.jobId)[23:] for nest in page.nests] for page in pages]
+        self.assertEqual(names, [["new", "p"], [], ["old"]])
+        self.assertEqual([page.complete for page in pages], [False] * 3)
 
     def test_counts(self) -> None:
-        """The states of the whole list are counted, whatever its page shows."""
+        """The states of all jobs that are looked at are counted, whatever the page shows."""
         jobs = [job(number, state=State.Done) for number in range(PAGE + 1)] + [job("x")]
-        self.assertEqual(listing(jobs, 2).counts, {State.Done: PAGE + 1, State.Running: 1})
+        found = self._listing(jobs)
+        self.assertEqual(found.counts, {State.Done: PAGE + 1, State.Running: 1})
+        self.assertTrue(found.complete)
+        self.assertEqual(len(found.nests), PAGE)
 
-    @given(st.lists(st.tuples(st.integers(0, 30), st.none() | st.integers(0, 30), st.integers(0, 5)), max_size=200))
+    @given(st.lists(st.tuples(st.integers(0, 90), st.none() | st.integers(0, 90)), max_size=200, unique_by=first_of))
     @settings(deadline=None, max_examples=50)
-    def test_everything_once(self, drawn: list[tuple[int, int | None, int]]) -> None:
-        """Over all pages each job is shown or counted as more exactly once, even if parents go in circles."""
-        jobs = [job(name, parent=parent, at=at + 1) for name, parent, at in drawn]
-        first = listing(jobs, 1)
-        shown: list[str | None] = []
-        more = 0
-        for page in range(1, first.last + 1):
-            for nest in listing(jobs, page).nests:
-                shown += [nest.job.jobId, *(child.jobId for child in nest.children)]
-                more += nest.more
+    def test_everything_once(self, drawn: list[tuple[int, int | None]]) -> None:
+        """Over all pages each job stands for itself or below its parent, which stands once, even in circles."""
+        jobs = [job(name, parent=parent) for name, parent in drawn]
+        shown = [nest.job.jobId for page in self._pages(jobs) for nest in page.nests]
         self.assertEqual(len(shown), len(set(shown)))
-        self.assertEqual(len(shown) + more, first.total)
+        for each in jobs:
+            self.assertTrue({each.jobId, each.parent_job} & set(shown))
 
     def test_bounds(self) -> None:
-        """Pages hold PAGE jobs; a page beyond the last is the last."""
-        for number, last in ((0, 1), (1, 1), (PAGE - 1, 1), (PAGE, 1), (PAGE + 1, 2), (2 * PAGE, 2)):
-            found = listing([job(name) for name in range(number)], 999)
-            self.assertEqual((found.last, found.page), (last, last))
+        """P10: a page holds PAGE jobs and their first children, and looks at no more than WINDOW jobs."""
+        for number, pages in ((0, 1), (1, 1), (PAGE - 1, 1), (PAGE, 1), (PAGE + 1, 2), (2 * PAGE, 2)):
+            self.assertEqual(len(self._pages([job(name) for name in range(number)])), pages)
+        found = self._listing([job(number, parent="p") for number in range(3 * WINDOW)])
+        self.assertEqual((found.total, found.complete), (WINDOW, False))
 
 
 class Filters(SynchronousTestCase):
@@ -135,20 +159,31 @@ class Filters(SynchronousTestCase):
             self.assertIsNone(filters.own(name))
 
     def test_pages(self) -> None:
-        """Links to other pages keep query and flags."""
+        """Links to other pages keep query and flags, and begin behind the last job that is shown."""
         jobs = GivenJobs(*(job(number) for number in range(3 * PAGE)))
-        page = Document(exchange(jobs, "/?query=status=running?flags=children?page=2").body)
-        targets = [address.read(link.encode()) for link in page.links()]
-        pages = [at for at in targets if at.flags == Flag.CHILDREN]
-        self.assertEqual([at.page for at in pages], [1, 1, 3, 3])
-        self.assertEqual({at.query for at in pages}, {"status=running"})
-        self.assertIn("Page 2 of 3", page.text)
+        for before, places in (("", [2 * PAGE + 1]), (f"?before={2 * PAGE + 1}", [None, PAGE + 1])):
+            page = Document(exchange(jobs, f"/?query=status=running?flags=children{before}").body)
+            targets = [address.read(link.encode()) for link in page.links()]
+            pages = [at for at in targets if at.flags == Flag.CHILDREN]
+            self.assertEqual([at.before for at in pages], places)
+            self.assertEqual({at.query for at in pages}, {"status=running"})
+
+    def test_totals(self) -> None:
+        """The heading says how many jobs there are, or that there are more."""
+        for number, uri, words in (
+            (11, "/", "Total of 11"),
+            (2 * WINDOW, "/", f"The newest {WINDOW:,} of more jobs"),
+            (11, "/?before=6", "5 older jobs"),
+            (2 * WINDOW, f"/?before={2 * WINDOW}", f"The next {WINDOW:,} of more older jobs"),
+        ):
+            page = Document(exchange(GivenJobs(*(job(name) for name in range(number))), uri).body)
+            self.assertIn(words, page.texts, uri)
 
     def test_empty_query(self) -> None:
         """A form without any condition leads back to own jobs."""
         jobs = GivenJobs(job("a"))
         self.assertEqual(exchange(jobs, "/?query=&status=&jobtype=").status, 200)
-        self.assertEqual(jobs.queries, [])
+        self.assertEqual({query.jobs for query in jobs.queries}, {own_jobs().jobs})
 
 
 def _form_encoded(value: str) -> str:

@@ -78,7 +78,7 @@ class Replayed(SynchronousTestCase):
         self.assertRegex(page.text, r"Children 100Jobs by state.*Done 78 ?Cleared 22")
         targets = [address.read(link.encode()) for link in page.links()]
         self.assertIn(f"parent_job={jobid}", [at.query for at in targets])
-        self.assertIn("80 more children", page.texts)
+        self.assertIn("All 100 children", page.texts)
         done = self._page(address.write("/", f"parent_job={jobid}&status=done"))
         self.assertIn("Total of 78", done.texts)
         children = self._page(address.write("/", f"parent_job={jobid}"))
@@ -95,7 +95,7 @@ class Replayed(SynchronousTestCase):
             self.assertIn(text, page.text)
         self.assertRegex(page.text, r"Total of \d{3}")
         self.assertIn("/" + parse(jobid).unique, page.links())
-        self.assertIn("more children", page.text)
+        self.assertIn("All 100 children", page.text)
 
 
 class Hostile(SynchronousTestCase):

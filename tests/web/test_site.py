@@ -228,11 +228,11 @@ class Refusals(SynchronousTestCase):
             "/a/b": 400,
             "/NOTIF": 501,
             "/NOTIF:x": 501,
-            "/RSS:x": 400,
+            "/RSS:x": 579,
             "/VMHOST:x": 400,
             "/favicon.ico": 404,
             "/?stats": 501,
-            "/?wsdl": 501,
+            "/?wsdl": 500,
             "//": 400,
             "nosuch": 400,
             "*": 400,
@@ -308,7 +308,6 @@ class ServerPages(SynchronousTestCase):
     INFO = ServerInfo(
         version="3.0.18",
         identity="/C=CZ/O=LB Reference Test/CN=localhost",
-        indices=("STD_owner", "STD_location", "STD_destination", "STD_lastUpdateTime"),
         prefixes=("grid.emi.",),
     )
     PEER = Identity("/C=CZ/O=LB Reference Test/CN=Test User")

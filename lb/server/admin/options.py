@@ -25,6 +25,12 @@ PARAMETERS: Final[list[list[Any]]] = [
         None,
         "rates and durations of jobs: 0 not counted, 1 for administrators and GET_STATISTICS, 2 for all (default: 1)",
     ],
+    [
+        "count-server-stats",
+        None,
+        None,
+        "use of the server, page ?stats: 0 not counted, 1 shown to everybody, 2 to administrators (default: 1)",
+    ],
 ]
 FLAGS: Final[list[list[Any]]] = [
     ["reuse-purged", None, "ids of purged jobs may be given again to who registers a new one exclusively"]

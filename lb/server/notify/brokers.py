@@ -81,6 +81,11 @@ class Brokers:
         ):
             registry.register(Sampled(f"lb_broker_{name}", meaning, read, labels, counter=counter))
 
+    @property
+    def sent(self) -> int:
+        """Notifications that brokers confirmed."""
+        return sum(publisher.counts.confirmed for _, publisher in self._publishers.values())
+
     def _outcomes(self) -> Values:
         return {
             (name, outcome): getattr(publisher.counts, outcome)

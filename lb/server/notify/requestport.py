@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -11,14 +12,19 @@ from twisted.python.failure import Failure
 
 from lb.model.errors import LBError
 from lb.security.identity import Identity
-from lb.server.notify.subscriptions import Subscriptions
 from lb.store.interface import StoreError
 from lb.wire import http
 from lb.wire.http_status import Operation, status_of
-from lb.wire.lbxml.registrations import read_request, write_result
+from lb.wire.lbxml.registrations import Request, read_request, write_result
 
 PATH: Final = "/notifRequest"
 _INTERNAL: Final = LBError(errno.EIO, "internal error of the server")
+
+
+class Performing(Protocol):
+    """What carries requests out, see `Subscriptions.perform`."""
+
+    def perform(self, peer: Identity, address: str, asked: Request) -> Coroutine[Any, Any, int | None]: ...
 
 
 class RequestPort:
@@ -26,7 +32,7 @@ class RequestPort:
 
     log = Logger()
 
-    def __init__(self, subscriptions: Subscriptions) -> None:
+    def __init__(self, subscriptions: Performing) -> None:
         self._subscriptions = subscriptions
 
     def answer(self, request: http.Request, peer: Identity, address: str) -> Deferred[bytes]:
