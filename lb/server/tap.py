@@ -39,8 +39,8 @@ from lb.server.feed import Feed
 from lb.server.ingest import Ingest
 from lb.server.jobcache import JobCache
 from lb.server.limits import QueryLimits, ServerLimits
-from lb.server.lookup import Lookup
 from lb.server.lookup import Limits as AnswerLimits
+from lb.server.lookup import Lookup
 from lb.server.maintenance import Maintenance
 from lb.server.metrics import ServerMetrics
 from lb.server.notify import requestport
