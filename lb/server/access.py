@@ -98,7 +98,7 @@ _WATCHED: Final = (
     "lastUpdateTime",
     "ui_host",
 )
-_WATCHED_JDL: Final = ("VirtualOrganisation", "JobType", "Type")
+WATCHED_JDL: Final = ("VirtualOrganisation", "JobType", "Type")
 
 
 def reduced(status: JobStatus) -> JobStatus:
@@ -108,7 +108,7 @@ def reduced(status: JobStatus) -> JobStatus:
 
 
 def _reduced_jdl(description: str) -> str | None:
-    found = [(name, attribute_of(description, name)) for name in _WATCHED_JDL]
+    found = [(name, attribute_of(description, name)) for name in WATCHED_JDL]
     lines = [f"{name} = {_quoted(value)};" for name, value in found if value is not None]
     return "[ " + " ".join(lines) + " ]" if lines else None
 

@@ -18,6 +18,7 @@ from lb.security.acl import ACL
 from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.access import Access, access, anonymised, reduced, told, without_descriptions
+from lb.server.conditions import JobConditions
 from lb.server.events import read_events
 from lb.store.interface import JobEntry, Reader, StoredEvent
 from lb.wire.history import write_history
@@ -47,6 +48,13 @@ class Assembly:
         """A job as `peer` may see it, None when it may not be read at all (security.md §11.1)."""
         allowed = access(self._policy(), peer, entry.owner, entry.status.payload_owner, entry.acl)
         return None if allowed is Access.NONE else Seen(entry, allowed)
+
+    def met(self, peer: Identity, conditions: JobConditions, entry: JobEntry) -> Seen | None:
+        """A job that meets conditions, as `seen`; to be among those must not tell what its status would not."""
+        if not conditions.hold(entry.status, entry.jobid):
+            return None
+        found = self.seen(peer, entry)
+        return None if found is None or (found.access is Access.REDUCED and not conditions.for_watchers) else found
 
     def readable_events(self, peer: Identity, entry: JobEntry) -> bool:
         """Whether `peer` may read the events of a job."""

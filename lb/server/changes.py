@@ -12,8 +12,9 @@ from lb.model.jobid import JobId
 from lb.model.query import Attribute, Flag, Group, Query
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
+from lb.server.access import Access
 from lb.server.assembly import Assembly
-from lb.server.conditions import job_meets
+from lb.server.conditions import JobConditions
 from lb.store.interface import JobEntry, Reader
 
 #: Attributes that a job keeps for good, but for its owner while nobody owns it.
@@ -66,16 +67,14 @@ class Changes:
 
     def _told(self, follower: Following, changes: Sequence[tuple[int, JobEntry]]) -> list[Change]:
         peer, query = follower
-        lasting = tuple(group for group in query.jobs if _lasts(group))
-        passing = tuple(group for group in query.jobs if not _lasts(group))
+        lasting = JobConditions((group for group in query.jobs if _lasts(group)), peer.name)
+        passing = JobConditions((group for group in query.jobs if not _lasts(group)), peer.name)
         found = []
         for number, entry in changes:
-            if not job_meets(lasting, entry.status, entry.jobid, peer.name):
+            seen = self._assembly.met(peer, lasting, entry)
+            if seen is None or (seen.access is Access.REDUCED and not passing.for_watchers):
                 continue
-            seen = self._assembly.seen(peer, entry)
-            if seen is None:
-                continue
-            meets = job_meets(passing, entry.status, entry.jobid, peer.name)
+            meets = passing.hold(entry.status, entry.jobid)
             status = self._assembly.status(peer, seen, query.flags) if meets else None
             found.append(Change(number, entry.jobid, status))
         return found

@@ -5,9 +5,11 @@ Pure comparisons of values; which jobs are looked at, and who may see them, is d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from lb.model.errors import LBError
 from lb.model.event import Event
 from lb.model.indexing import STATUS_VALUES, tag_value
 from lb.model.jdl import attribute_of
@@ -15,8 +17,31 @@ from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Group, Operator
 from lb.model.status import JobStatus
 from lb.model.subject import comparable
+from lb.server.access import WATCHED_JDL
 
 _MICROSECONDS: Final = 1_000_000
+#: Comparisons that one query, or registration, may ask of a job or event: some 0.3 ms.
+MAX_EFFORT: Final = 1_000
+
+#: What those who only watch a job are told, and may therefore ask for; whose it is they know (security.md §11.2).
+_WATCHED: Final = frozenset(
+    {
+        Attribute.JOBID,
+        Attribute.OWNER,
+        Attribute.PARENT,
+        Attribute.STATUS,
+        Attribute.DESTINATION,
+        Attribute.NETWORK_SERVER,
+        Attribute.JOB_TYPE,
+        Attribute.TIME,
+        Attribute.STATEENTERTIME,
+        Attribute.LASTUPDATETIME,
+    }
+)
+_WATCHED_JDL: Final = frozenset(name.lower() for name in WATCHED_JDL)
+
+#: What is compared: attribute, name and state of a condition.
+_Question = tuple[Attribute, str | None, int | None]
 
 _EVENT: Final[dict[Attribute, Callable[[Event], Any]]] = {
     Attribute.TIME: lambda event: event.timestamp // _MICROSECONDS,
@@ -54,9 +79,73 @@ def _as_bytes(text: str | None) -> bytes:
     return b"" if text is None else text.encode("utf-8", "surrogateescape")
 
 
+def for_watchers(groups: Iterable[Group]) -> bool:
+    """Whether who meets conditions tells no more of a job than those who only watch it may know."""
+    return all(
+        one.attribute in _WATCHED or (one.attribute is Attribute.JDL_ATTR and (one.name or "").lower() in _WATCHED_JDL)
+        for group in groups
+        for one in group
+    )
+
+
+class _Alternatives:
+    """A group of conditions; values of which one must be equal are looked up together, however many there are."""
+
+    def __init__(self, group: Group, peer: str | None) -> None:
+        self._equal: dict[_Question, set[Any]] = {}
+        self._others: list[tuple[Condition, Any]] = []
+        for one in group:
+            wanted = wanted_value(one.attribute, one.value, peer)
+            if one.operator is Operator.EQUAL:
+                self._equal.setdefault((one.attribute, one.name, one.state), set()).add(wanted)
+            else:
+                self._others.append((one, wanted))
+
+    def __len__(self) -> int:
+        return len(self._equal) + len(self._others)
+
+    def hold(self, status: JobStatus, jobid: JobId) -> bool:
+        """Whether one of them does."""
+        for (attribute, name, state), values in self._equal.items():
+            if job_value(attribute, name, state, status, jobid) in values:
+                return True
+        return any(
+            compare(one.operator, job_value(one.attribute, one.name, one.state, status, jobid), wanted, one.value2)
+            for one, wanted in self._others
+        )
+
+
+class JobConditions:
+    """The conditions of a query in the form in which they are asked of one job after another."""
+
+    def __init__(self, groups: Iterable[Group], peer: str | None) -> None:
+        """`peer` stands for an owner of None."""
+        groups = tuple(dict.fromkeys(groups))
+        self._groups = [_Alternatives(group, peer) for group in groups]
+        self.for_watchers = for_watchers(groups)
+
+    @property
+    def effort(self) -> int:
+        """Comparisons that they ask of a job."""
+        return sum(map(len, self._groups))
+
+    def hold(self, status: JobStatus, jobid: JobId) -> bool:
+        """Whether a job meets all groups. The status must carry its long texts when a JDL attribute is asked for."""
+        return all(group.hold(status, jobid) for group in self._groups)
+
+
 def job_meets(groups: tuple[Group, ...], status: JobStatus, jobid: JobId, peer: str | None) -> bool:
-    """Whether a job meets all groups. The status must carry its long texts when a JDL attribute is asked for."""
-    return all(any(_job_condition(one, status, jobid, peer) for one in group) for group in groups)
+    """Whether one job meets all groups; of many jobs `JobConditions` are asked."""
+    return JobConditions(groups, peer).hold(status, jobid)
+
+
+def check_effort(jobs: tuple[Group, ...], events: tuple[Group, ...] = ()) -> None:
+    """Refuse with E2BIG what would ask too much of each job or event (P10)."""
+    effort = JobConditions(jobs, None).effort + sum(map(len, events))
+    if effort > MAX_EFFORT:
+        raise LBError(
+            errno.E2BIG, f"{effort} comparisons, at most {MAX_EFFORT} are made; equal values of one attribute are one"
+        )
 
 
 def event_meets(groups: tuple[Group, ...], event: Event) -> bool:
@@ -88,12 +177,6 @@ def wanted_value(attribute: Attribute, value: Any, peer: str | None) -> Any:
     if attribute is Attribute.JOBID:
         return value.unique if isinstance(value, JobId) else value
     return str(value) if attribute is Attribute.PARENT else value
-
-
-def _job_condition(condition: Condition, status: JobStatus, jobid: JobId, peer: str | None) -> bool:
-    attribute = condition.attribute
-    value = job_value(attribute, condition.name, condition.state, status, jobid)
-    return compare(condition.operator, value, wanted_value(attribute, condition.value, peer), condition.value2)
 
 
 def _event_condition(condition: Condition, event: Event) -> bool:

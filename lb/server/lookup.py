@@ -20,7 +20,7 @@ from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
 from lb.server.access import Access
 from lb.server.assembly import Assembly, Seen, is_condor
-from lb.server.conditions import event_meets, job_meets
+from lb.server.conditions import JobConditions, check_effort, event_meets
 from lb.server.merging import EventSorter
 from lb.server.planner import Plan, check_index, plan
 from lb.store.interface import Connection, JobEntry, Reader
@@ -184,12 +184,13 @@ class Lookup:
         """
         self._check_listed(peer, query)
         count = 0
+        conditions = JobConditions(query.jobs, peer.name)
         for keys in self._newest(peer, query, before):
             entries = {entry.key: entry for entry in self._reader.entries(keys, texts=_needs_texts(query))}
             found = []
             for key in keys:
                 entry = entries.get(key)
-                seen = None if entry is None else self._met(peer, query, entry)
+                seen = None if entry is None else self._assembly.met(peer, conditions, entry)
                 if seen is not None:
                     found.append((key, self._answered(peer, seen, query.flags)))
                 if count + len(found) == most:
@@ -288,6 +289,7 @@ class Lookup:
     def _check(self, peer: Identity, query: Query) -> None:
         if peer.name is None and _asks_for_own(query):
             raise forbidden("user not authenticated")
+        check_effort(query.jobs, query.events)
         allowed = self._limits.no_index
         if allowed == 2 or (allowed == 1 and self._policy().allows(Action.ADMIN_ACCESS, peer)):
             return
@@ -323,15 +325,11 @@ class Lookup:
         """The jobs that meet a query and may be read, a slice at a time."""
         texts = _needs_texts(query)
         wanted = [job for group in query.jobs for job in map(_wanted_job, group) if job is not None]
+        conditions = JobConditions(query.jobs, peer.name)
         for entries in self._candidates(peer, query, after, texts):
             if wanted:
                 _check_server(entries, wanted)
-            yield [found for entry in entries if (found := self._met(peer, query, entry)) is not None]
-
-    def _met(self, peer: Identity, query: Query, entry: JobEntry) -> Seen | None:
-        if not job_meets(query.jobs, entry.status, entry.jobid, peer.name):
-            return None
-        return self._assembly.seen(peer, entry)
+            yield [found for entry in entries if (found := self._assembly.met(peer, conditions, entry)) is not None]
 
     def _plan(self, peer: Identity, query: Query) -> Plan:
         finder = self._reader.finder

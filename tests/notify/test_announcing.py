@@ -12,7 +12,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model import jobid
-from lb.model.query import Attribute, Flag, Group
+from lb.model.query import Attribute, Condition, Flag, Group, Operator
 from lb.model.registration import Registration
 from lb.model.status import JobStatus, State
 from lb.security.policy import Action, Policy
@@ -128,6 +128,10 @@ class Announcing(Registered):
         self.server.send(running(1))
         watched = self._told(hashes)[1]
         self.assertEqual((watched.state, watched.owner, watched.ce_node), (State.Running, None, None))
+        tagged = ((Condition(Attribute.USERTAG, Operator.UNEQUAL, "x", name="secret"),),)
+        asks = [self._register(3, *tagged, owner=BOB), self._register(4, *tagged)]
+        self.server.send(running(2))
+        self.assertEqual([len(self._told(one)) for one in asks], [0, 1])
 
     def test_flags(self) -> None:
         """Descriptions, history and hashed names are told to those who asked for them (§2, steps 6 to 8)."""

@@ -113,6 +113,18 @@ _policies = st.builds(
 )
 
 
+#: What those who only watch are not told of a job.
+_UNWATCHED = {
+    Attribute.USERTAG,
+    Attribute.JDL_ATTR,
+    Attribute.LOCATION,
+    Attribute.DONECODE,
+    Attribute.EXITCODE,
+    Attribute.RESUBMITTED,
+    Attribute.VM_STATUS,
+}
+
+
 def _naively(
     one: Registration,
     job: StoredJob,
@@ -141,7 +153,9 @@ def _naively(
 
     if not all(any(holds(condition) for condition in group) for group in one.groups):
         return Access.NONE
-    return access(policy, Identity(one.owner), job.owner, new.payload_owner, job.acl)
+    allowed = access(policy, Identity(one.owner), job.owner, new.payload_owner, job.acl)
+    asked = {condition.attribute for group in one.groups for condition in group}
+    return Access.NONE if allowed is Access.REDUCED and asked & _UNWATCHED else allowed
 
 
 def _become(state: Job, new: JobStatus, jdl: str | None) -> None:

@@ -15,6 +15,7 @@ from lb.model.errors import LBError
 from lb.model.query import Attribute, Condition, Flag, Operator
 from lb.security.identity import ANONYMOUS, Identity
 from lb.security.policy import Action, Policy
+from lb.server.conditions import MAX_EFFORT
 from lb.server.notify.address import complete, reached
 from lb.server.notify.limits import NotifyLimits
 from lb.server.notify.registry import Registry
@@ -172,6 +173,15 @@ class Asking(SynchronousTestCase):
         self.assertEqual(self._refused(Function.NEW)[0], errno.ENOSPC)
         self._ask(Function.DROP, notifid=notifid.of_unique("h:1", "0"))
         self._ask(Function.NEW)
+
+    def test_effort(self) -> None:
+        """P10: what a registration may have compared at each step of a job is bounded."""
+        tags = tuple(Condition(Attribute.USERTAG, Operator.LESS, str(n), name="x") for n in range(MAX_EFFORT))
+        equal_values = equal(Attribute.DESTINATION, *map(str, range(2 * MAX_EFFORT)))
+        self._ask(Function.NEW, groups=(tags,))
+        self.assertEqual(self._refused(Function.NEW, groups=(tags, equal_values))[0], errno.E2BIG)
+        asked = {"change": ChangeOp.REPLACE, "groups": (tags, equal_values)}
+        self.assertEqual(self._refused(Function.CHANGE, **asked)[0], errno.E2BIG)
 
     def test_own_share(self) -> None:
         """P10: an owner has his share of registrations, whatever way his name is spelled; others are not concerned."""

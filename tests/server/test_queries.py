@@ -19,6 +19,7 @@ from lb.model.query import FORMS, Attribute, Condition, Flag, Group, Operator, Q
 from lb.model.status import JobStatus, JobType, State
 from lb.security.identity import ANONYMOUS, Identity
 from lb.security.policy import Action, Policy
+from lb.server.conditions import MAX_EFFORT
 from lb.server.lookup import PAGE, Limits, Lookup
 from lb.server.planner import plan
 from lb.state.job import Job, Texts
@@ -334,10 +335,25 @@ class Queries(SynchronousTestCase):
                 job.jobid.unique for job in self.jobs if getattr(job.state.status, attribute.name.lower()) in here
             ]
             self.assertEqual(self._ids(Query(jobs=(equal,)), lookup), sorted(wanted))
-        spans = tuple(Condition(Attribute.LASTUPDATETIME, Operator.WITHIN, n, n + 1) for n in range(2_000, 5_000, 2))
+        spans = tuple(Condition(Attribute.LASTUPDATETIME, Operator.WITHIN, n, n + 1) for n in range(2_000, 3_800, 2))
         query = Query(jobs=((*spans, Condition(Attribute.LASTUPDATETIME, Operator.LESS, 2)),))
         wanted = [job.jobid.unique for job in self.jobs if job.state.status.lastUpdateTime // 1_000_000 < 2]
         self.assertEqual(self._ids(query, lookup), sorted(wanted))
+
+    def test_effort(self) -> None:
+        """P10: what a query may have compared of each job is bounded; equal values are one comparison."""
+        own = (Condition(Attribute.OWNER, Operator.EQUAL, None),)
+        named = tuple(Condition(Attribute.JOBID, Operator.EQUAL, jobid(n)) for n in range(3 * MAX_EFFORT))
+        self.assertEqual(len(self._ids(Query(jobs=(named, own)))), len(self._ids(Query(jobs=(own,)))))
+        others = tuple(Condition(Attribute.DONECODE, Operator.UNEQUAL, n) for n in range(MAX_EFFORT - 2))
+        found = len(self._ids(Query(jobs=(named, own, own, others))))
+        self.assertEqual(found, len(self._ids(Query(jobs=(own,)))))
+        more = (*others, Condition(Attribute.DONECODE, Operator.LESS, 7))
+        refused = self.assertRaises(LBError, self._lookup().jobs, READER, Query(jobs=(named, own, more)))
+        self.assertEqual(refused.code, errno.E2BIG)
+        events = tuple(Condition(Attribute.HOST, Operator.EQUAL, str(n)) for n in range(MAX_EFFORT))
+        refused = self.assertRaises(LBError, self._lookup().events, READER, Query(jobs=(own,), events=(events,)))
+        self.assertEqual(refused.code, errno.E2BIG)
 
     def test_limits(self) -> None:
         """wire-query.md §5.6: n results under a limit of n, n+1 are too many; LIMITED gives the first n and says so."""
@@ -372,5 +388,12 @@ class Queries(SynchronousTestCase):
         whole = Query(jobs=ids.jobs)
         watched = self._lookup().jobs(Identity("/CN=watch"), whole).jobs
         self.assertEqual({(job.owner, job.location, job.user_tags) for job in watched}, {(None, None, None)})
+        for attribute, name in ((Attribute.LOCATION, None), (Attribute.USERTAG, "color"), (Attribute.JDL_ATTR, "a")):
+            probe = (Condition(attribute, Operator.UNEQUAL, "x", name=name),)
+            self.assertEqual(self._ids(Query(jobs=(*ids.jobs, probe)), peer=Identity("/CN=watch")), [])
+            self.assertNotEqual(self._ids(Query(jobs=(*ids.jobs, probe))), [])
+        for name in ("Type", "virtualorganisation"):
+            probe = (Condition(Attribute.JDL_ATTR, Operator.UNEQUAL, "x", name=name),)
+            self.assertEqual(len(self._ids(Query(jobs=(*ids.jobs, probe)), peer=Identity("/CN=watch"))), 100)
         hashed = {str(job.owner) for job in self._lookup().jobs(Identity("/CN=hash"), whole).jobs}
         self.assertEqual(sorted(map(len, hashed)), [64, 64, 64])

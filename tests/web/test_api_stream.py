@@ -143,6 +143,16 @@ class Streams(SynchronousTestCase):
         self._post(running("b"))
         self.assertEqual([each.document["state"] for each in stream.heard()], ["Running"])
 
+    def test_watchers(self) -> None:
+        """P7: who only watches jobs cannot find out what is not told by asking for changes of jobs that have it."""
+        self.served.server.policy = Policy.open().permitting(OTHER.name or "", Action.STATUS_FOR_MONITORING)
+        watched = Stream(self.served, f"?owner={quote(OWNER.name or '')}", OTHER)
+        probe = Stream(self.served, f"?owner={quote(OWNER.name or '')}&location=%3C~", OTHER)
+        self._post(registration("a"))
+        self._post(running("a"))
+        self.assertEqual({each.kind for each in watched.heard()}, {"job"})
+        self.assertEqual(probe.heard(), [])
+
     def test_resumed(self) -> None:
         """Nothing is missed between two connections, nor over a restart of the server (P2)."""
         stream = Stream(self.served)

@@ -18,7 +18,7 @@ from lb.model.subject import comparable
 from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.access import Access, access, of_everybody
-from lb.server.conditions import compare, wanted_value
+from lb.server.conditions import compare, for_watchers, wanted_value
 from lb.server.notify.change import (
     EVERYBODY,
     UNREMEMBERED,
@@ -173,6 +173,8 @@ class Matcher:
             if _meets(registration, change):
                 owner = Identity(registration.owner)
                 allowed = access(self.policy, owner, job.owner, payload_owner, job.acl)
+                if allowed is Access.REDUCED and not for_watchers(registration.groups):
+                    continue
                 if allowed is not Access.NONE:
                     found.append((registration, allowed))
         found.sort(key=lambda pair: pair[0].number)

@@ -17,6 +17,7 @@ from lb.model.subject import normalise, same_person
 from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
 from lb.server.access import Access, of_everybody
+from lb.server.conditions import check_effort
 from lb.server.notify.limits import NotifyLimits
 from lb.server.notify.registration import kept_flags, split_jobs
 from lb.server.notify.registry import Registry
@@ -54,7 +55,7 @@ class Requests:
         return _FUNCTIONS[asked.function](self, peer, peer.name, asked)
 
     def _new(self, peer: Identity, name: str, asked: Request) -> Outcome:
-        self._check_owners(peer, name, asked.groups)
+        self._check(peer, name, asked.groups)
         jobs, groups = split_jobs(asked.groups)
         registration = self._registry.add(
             Registration(
@@ -84,7 +85,7 @@ class Requests:
         registration = self._own(name, asked)
         if asked.change is not ChangeOp.REPLACE:
             return Outcome(None, registration.number, registration)
-        self._check_owners(peer, name, asked.groups)
+        self._check(peer, name, asked.groups)
         jobs, groups = split_jobs(asked.groups)
         return self._changed(_replaced(registration, jobs=jobs or registration.jobs, groups=groups))._replace(
             validity=None
@@ -121,8 +122,9 @@ class Requests:
             raise invalid("Notification expired.")
         return registration
 
-    def _check_owners(self, peer: Identity, name: str, groups: tuple[Group, ...]) -> None:
-        """Who reads names only as hashes must not find them out by asking for them."""
+    def _check(self, peer: Identity, name: str, groups: tuple[Group, ...]) -> None:
+        """Who reads names only as hashes must not find them out by asking for them; nor may anybody ask too much."""
+        check_effort(groups)
         if of_everybody(self._policy(), peer) is not Access.ANONYMISED:
             return
         asked_for = (one.value for group in groups for one in group if one.attribute is Attribute.OWNER)
