@@ -30,6 +30,10 @@ _PUNCTUAL: Final = 0.7
 #: Silence that is borne, in intervals between the broker's signs of life.
 _MISSED: Final = 2.0
 
+#: Above what brokers take from anybody, 128 KiB of headers over AMQP: a message that we did not read would end each
+#: session, be delivered again in the next one, and block its queue for ever.
+_LIMITS: Final = stomp.Limits(headers=65_536, line=524_288, head=1_048_576)
+
 #: Headers that belong to the protocol: not a message's own.
 _PROTOCOL: Final = frozenset(
     {"subscription", "message-id", "destination", "ack", "content-length", "content-type", "redelivered", "receipt",
@@ -64,7 +68,7 @@ class StompSession(Protocol):
         self.opened: Deferred[Session] = Deferred()
         self._clock = clock
         self._owner = owner
-        self._reader = stomp.FrameReader(stomp.Limits(body=url.frame_bytes))
+        self._reader = stomp.FrameReader(_LIMITS._replace(body=url.frame_bytes))
         self._server = ""
         self._standing = False
         self._reason: LostError | RefusedError | None = None

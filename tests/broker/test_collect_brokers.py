@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pika
 from twisted.internet import defer
+from twisted.internet.threads import deferToThread
 
 from lb.broker.destination import Destination
 from lb.broker.dial import SessionOpener
@@ -24,6 +27,7 @@ from tests.broker.brokers import (
     ACTIVE,
     PIKA,
     RABBIT_STOMP,
+    TXAMQP,
     WAYS,
     BrokerTestCase,
     Waiting,
@@ -213,3 +217,40 @@ class SourceTests(CollectTestCase):
         await publisher.publish(message(where, running(0, "away").encode()))
         self.collect(way, source, options)
         await self.told.until(lambda: self.nodes()[-1:] == ["away"])
+
+
+#: Properties that senders over AMQP may make up, of messages that are events nevertheless.
+ODD: tuple[dict[str, Any], ...] = (
+    {"headers": {f"h{number}": "x" for number in range(1_000)}},
+    {"headers": {"long": "x" * 100_000}},
+    {"headers": {"bytes": b"\xff\xfe", "none": None, "time": datetime(2026, 1, 1), "list": [1, "a", None]}},  # noqa: DTZ001
+    {"headers": {"table": {"deep": [1, {"er": True}]}, "": "nameless", "a:b\nc": "d\re"}},
+    {"headers": {"content-length": "3", "destination": "/queue/other", "ack": "7", "message-id": "x", "receipt": "r"}},
+    {"message_id": "\n:x", "correlation_id": "ž\u2028", "content_type": "a\nb: c", "reply_to": "/temp-queue/x"},
+    {"priority": 200, "type": "t", "app_id": "a", "content_encoding": "gzip", "timestamp": 2**40, "delivery_mode": 1},
+)
+
+
+@for_ways(RABBIT_STOMP, PIKA, TXAMQP)
+class OddTests(CollectTestCase):
+    """Messages of senders with strange habits."""
+
+    async def each_odd(self, way: Way) -> None:
+        """Whatever stands beside the body, a message is read: one that ended the session would block the queue (P5)."""
+        self.server.send(registration())
+        where = queue()
+        bodies = [running(number, f"wn{number}").encode() for number in range(len(ODD))]
+        await deferToThread(_publish, PIKA.broker.amqp_port, where.name, bodies)
+        self.collect(way, read_source(f"site:{where},as=logger", {"site"}))
+        await self.told.until(lambda: len(self.nodes()) == len(ODD))
+        self.assertEqual(self.nodes(), [f"wn{number}" for number in range(len(ODD))])
+
+
+def _publish(port: int, name: str, bodies: list[bytes]) -> None:
+    """Publish bodies with the properties above, as any client of the broker may."""
+    connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port))
+    channel = connection.channel()
+    channel.queue_declare(name, durable=True)
+    for properties, body in zip(ODD, bodies, strict=True):
+        channel.basic_publish("", name, body, pika.BasicProperties(**properties))
+    connection.close()
