@@ -70,18 +70,21 @@ class Topics:
 
     def accept(self, text: str) -> str:
         """The address, when notifications may be sent there; EINVAL, in the words of the C server."""
-        topic = self.read(text)
-        name, full = topic.destination.name, str(topic.destination)
-        if _NOT_ONE & {*name, *topic.destination.key}:
+        destination = self.read(text).destination
+        if _NOT_ONE & {*destination.name, *destination.key}:
             raise invalid(f"{text[:255]!r} names more than one destination")
-        is_topic = topic.destination.kind is Kind.TOPIC
-        if not any(
-            full.startswith(prefix) if prefix.startswith("/") else is_topic and name.startswith(prefix)
-            for prefix in self.prefixes
-        ):
+        if not self.allows(destination):
             allowed = " or ".join(self.prefixes)
             raise invalid(f"This site requires that all topic names start with prefix {allowed}")
         return text
+
+    def allows(self, destination: Destination) -> bool:
+        """Whether a destination is one, and begins with one of the prefixes."""
+        name, full, is_topic = destination.name, str(destination), destination.kind is Kind.TOPIC
+        return not _NOT_ONE & {*name, *destination.key} and any(
+            full.startswith(prefix) if prefix.startswith("/") else is_topic and name.startswith(prefix)
+            for prefix in self.prefixes
+        )
 
     def read(self, text: str) -> Topic:
         """What an address says, allowed or not; EINVAL for what is none, and where there is no broker."""

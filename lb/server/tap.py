@@ -17,10 +17,10 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.python import usage
 
+from lb.broker.agent_requests import AgentLimits
 from lb.broker.dial import SessionOpener
 from lb.broker.limits import CollectLimits, LinkLimits, PublisherLimits
-from lb.broker.notifications import DEFAULT_PREFIXES, TopicLimits, Topics, read_format
-from lb.broker.options import BrokerOptions
+from lb.broker.notifications import TopicLimits
 from lb.broker.source import Source, read_sources
 from lb.broker.vouching import Vouching, read_vouching
 from lb.model.errors import LBError
@@ -44,9 +44,12 @@ from lb.server.lookup import Lookup
 from lb.server.maintenance import Maintenance
 from lb.server.metrics import ServerMetrics
 from lb.server.notify import requestport
+from lb.server.notify.agents import agents
 from lb.server.notify.brokers import Brokers
 from lb.server.notify.keeper import Site
 from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
+from lb.server.notify.options import NotifyOptions
+from lb.server.notify.registrar import ServerRegistrar
 from lb.server.notify.service import Notifications
 from lb.server.notify.siteoption import read_sites
 from lb.server.notify.socketline import receivers
@@ -77,7 +80,6 @@ from lb.web.api.service import API
 from lb.web.jobs import ServerInfo
 from lb.web.site import site
 from lb.wire import il, recompute
-from lb.wire.brokerstate import Format
 
 #: The store port is this much above the main port (spec: wire-logging.md §1.1).
 STORE_OFFSET: Final = 1
@@ -90,20 +92,14 @@ _SWITCH_INTERVAL: Final = 0.0005
 _GARBAGE: Final = 10_000
 
 
-class Options(BrokerOptions):
+class Options(NotifyOptions):
     """Options of `twistd lb`."""
 
     synopsis = "[options]"
     longdesc = "The L&B bookkeeping server: collects events, keeps job states, answers queries."
     optParameters: ClassVar[list[list[Any]]] = [
-        *BrokerOptions.optParameters,
+        *NotifyOptions.optParameters,
         ["database", None, None, "sqlite:///PATH (default: lb.sqlite in the state directory)"],
-        [
-            "notif-format",
-            None,
-            None,
-            "notifications for brokers are plain JSON, or cloudevents (default: plain)",
-        ],
         ["policy", None, None, "policy file (default: who is authenticated may register and log)"],
         ["families", None, None, "directory of descriptions of job families (default: only those that come with lb)"],
         *administration.PARAMETERS,
@@ -112,19 +108,13 @@ class Options(BrokerOptions):
         ["grey-jobs", None, "accept events of jobs that are not registered yet"],
         *administration.FLAGS,
     ]
-    option_defaults: ClassVar[Mapping[str, str]] = {
-        **BrokerOptions.option_defaults,
-        "port": "9000",
-        "notif-format": Format.PLAIN.value,
-    }
+    option_defaults: ClassVar[Mapping[str, str]] = {**NotifyOptions.option_defaults, "port": "9000"}
     bounds: ClassVar[tuple[type, ...]] = (
         QueryLimits,
         ServerLimits,
         NotifyLimits,
         NotifyDeliveryLimits,
-        TopicLimits,
-        PublisherLimits,
-        LinkLimits,
+        *NotifyOptions.bounds,
         APILimits,
         WatchLimits,
         CollectLimits,
@@ -132,11 +122,8 @@ class Options(BrokerOptions):
     )
 
     repeated: ClassVar[Mapping[str, Repeated]] = {
-        **BrokerOptions.repeated,
+        **NotifyOptions.repeated,
         **administration.REPEATED,
-        "topic-prefix": Repeated(
-            f"beginning of topics at brokers that notifications may be sent to (default: {' '.join(DEFAULT_PREFIXES)})"
-        ),
         "site-notification": Repeated(
             "NAME=HOST:PORT[?query=CONDITIONS][?flags=F+F]: a registration for notifications kept by the server",
             "=",
@@ -164,15 +151,6 @@ class Options(BrokerOptions):
             return load(Path(self["policy"])) if self["policy"] else Policy.open()
         except PolicyError as error:
             raise usage.UsageError(str(error)) from None
-
-    @property
-    def topics(self) -> Topics:
-        """The addresses at brokers that notifications may be sent to."""
-        try:
-            form = read_format(self["notif-format"])
-        except LBError as error:
-            raise usage.UsageError(f"--notif-format: {error.description}") from None
-        return Topics(tuple(self.brokers), self["topic-prefix"] or DEFAULT_PREFIXES, form)
 
     def read_sites(self, now: int) -> list[Site]:
         """The registrations for notifications that the site wants to have; `now`: seconds since the epoch."""
@@ -370,6 +348,20 @@ def compose(options: Options, reactor: Any) -> MultiService:
         publisher_limits=options.limits(PublisherLimits),
     )
     collecting.watch(counted)
+    serving = agents(
+        options.read_controls(vouching),
+        brokers,
+        SessionOpener(reactor, credentials),
+        vouching,
+        ServerRegistrar(notifications.subscriptions, f"{socket.gethostname()}:{options['port']}"),
+        topics,
+        options.state,
+        writing,
+        reactor,
+        limits=options.limits(AgentLimits),
+        linking=options.limits(LinkLimits),
+        registry=counted,
+    )
     api = API(
         questions,
         collector,
@@ -428,8 +420,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
         used.setServiceParent(service)
     feed.setServiceParent(service)
     notifications.setServiceParent(service)
-    for link in outlets.links:
-        link.setServiceParent(service)
+    for part in (*outlets.links, *serving):
+        part.setServiceParent(service)
     main_port = TLSPort(reactor, host, port, main, credentials.server(certificate_required=False))
     main_port.setServiceParent(service)
     store_port = TLSPort(

@@ -284,15 +284,20 @@ class RefusalTests(Brokered):
         self.assertEqual(self._waiting(one), [])
 
     def test_refused_message(self) -> None:
-        """A message refused for itself is given up with a line in the log; those behind it are not (P5)."""
+        """A message refused for itself goes to quarantine with the reason; those behind it are not held up (P5)."""
         one = self._register()
         told = self._tell(one, count=3)
         session = self._here()
         self._refuse(session, everything=False)
         self.assertEqual(_codes(session), told[1:])
+        self.writing.run()
         self._confirm(session, 2)
         self._advance(1)
+        self._advance(1)
         self.assertEqual(self._waiting(one), [])
+        ((body, reason),) = self.quarantine
+        self.assertEqual(json.loads(body)["exitCode"], told[0])
+        self.assertIn("no such exchange", reason)
 
     def test_others_at_the_same_broker(self) -> None:
         """P5: beside a refused destination another one of the same broker gets everything."""
