@@ -39,6 +39,8 @@ from lb.wire import il, ulm
 
 #: Most subjobs that one registration may make, by default; the C clients' collections have some thousands.
 MAX_SUBJOBS: Final = 100_000
+#: Subjobs that one transaction makes, some 4 kB each; a registration of more has one for itself.
+_SUBJOBS_AT_ONCE: Final = 10_000
 
 
 class _Entry(NamedTuple):
@@ -108,8 +110,35 @@ class Ingest:
                 replies[index] = il.reply_for(error, direct=True)
             else:
                 entries.append(_Entry(index, event, digest(event), submission))
-        self._store(entries, replies)
+        self._store_all(self._portions(entries), replies)
         return replies
+
+    def _portions(self, entries: list[_Entry]) -> Iterator[list[_Entry]]:
+        """What is stored in one transaction each: registrations may make many more jobs than there are events."""
+        portion: list[_Entry] = []
+        made = 0
+        for entry in entries:
+            event = entry.event
+            subjobs = event.number("nsubjobs") if event.type is rules.REGISTRATION else 0
+            if subjobs > self._max_subjobs:
+                subjobs = 0  # it will be refused
+            if portion and made + subjobs > _SUBJOBS_AT_ONCE:
+                yield portion
+                portion, made = [], 0
+            portion.append(entry)
+            made += max(subjobs, 0)
+        yield portion
+
+    def _store_all(self, portions: Iterable[list[_Entry]], replies: list[il.Reply]) -> None:
+        """Store one portion after another; behind one that the store did not take, the others are not tried (P4)."""
+        trouble: Unstored | None = None
+        for portion in portions:
+            if trouble is not None:
+                for entry in portion:
+                    replies[entry.place] = trouble
+                continue
+            self._store(portion, replies)
+            trouble = next((r for e in portion if isinstance(r := replies[e.place], Unstored)), None)
 
     def _store(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
         if not entries:
@@ -167,14 +196,9 @@ class Ingest:
     def _store_singly(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
         """One of `entries` meets a mistake of ours: find it, refuse it, store the others."""
         if len(entries) > 1:
-            for number, entry in enumerate(entries):
+            for entry in entries:
                 replies[entry.place] = il.OK
-                self._store([entry], replies)
-                reply = replies[entry.place]
-                if isinstance(reply, Unstored):
-                    for later in entries[number + 1 :]:
-                        replies[later.place] = reply
-                    break
+            self._store_all(([entry] for entry in entries), replies)
             return
         (entry,) = entries
         self.log.failure("event cannot be processed, it is refused: {line!r}", line=entry.submission.line[:2000])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from lb.model.query import Flag
+from lb.server import ingest
 from lb.server.collector import Collector
 from lb.server.ingest import Submission
 from lb.server.jobcache import JobCache
 from lb.server.limits import ServerLimits
+from lb.store.interface import StoreError
 from lb.wire import il
 from tests.server.fixture import OWNER, Server
 from tests.server.test_ingest import registration, running
@@ -106,3 +111,36 @@ class Memory(SynchronousTestCase):
         for count, code in ((2, 0), (3, 0), (4, errno.E2BIG)):
             server = self._server(max_subjobs=3)
             self.assertEqual(server.send(registration(jobtype="COLLECTION", nsubjobs=count)).minor, code)
+
+    def _collections(self, *counts: int) -> tuple[Server, list[int], list[str]]:
+        server = self._server()
+        written: list[int] = []
+        server.stored = lambda: written.append(server.writer.last_change)
+        lines = [
+            registration(job=f"https://localhost:9000/coll{number}", jobtype="COLLECTION", nsubjobs=count)
+            for number, count in enumerate(counts)
+        ]
+        return server, written, lines
+
+    def test_subjobs_at_once(self) -> None:
+        """However many registrations come together, a transaction makes so many subjobs, or those of one."""
+        self.patch(ingest, "_SUBJOBS_AT_ONCE", 4)
+        for counts, jobs in (((2, 2), [6]), ((2, 3), [3, 4]), ((9, 0, 0, 1), [11, 3]), ((0, 3, 1, 1), [7, 2])):
+            server, written, lines = self._collections(*counts)
+            before = server.writer.last_change
+            self.assertEqual(server.send_all(lines), [il.OK] * len(counts))
+            places = [before, *written]
+            self.assertEqual([after - before for before, after in itertools.pairwise(places)], jobs, counts)
+            self.assertEqual(len(server.lookup.own_jobs(OWNER, Flag(0))), len(counts) + sum(counts))
+
+    def test_subjobs_not_stored(self) -> None:
+        """P2, P4: behind a part of a batch that the store did not take nothing is stored, and all of it comes again."""
+        self.patch(ingest, "_SUBJOBS_AT_ONCE", 2)
+        server, _, lines = self._collections(2, 2, 2)
+        write, failing = server.writer.write, StoreError(errno.ENOSPC, "database: full")
+        with mock.patch.object(server.writer, "write", side_effect=[mock.DEFAULT, failing, mock.DEFAULT], wraps=write):
+            replies = server.send_all(lines)
+        self.assertEqual([reply.major for reply in replies], [il.Major.OK, il.Major.DBERR, il.Major.DBERR])
+        self.assertEqual(len(server.lookup.own_jobs(OWNER, Flag(0))), 3)
+        self.assertEqual(server.send_all(lines), [il.OK] * 3)
+        self.assertEqual(len(server.lookup.own_jobs(OWNER, Flag(0))), 9)
