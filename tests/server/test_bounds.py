@@ -125,7 +125,7 @@ class Memory(SynchronousTestCase):
     def test_subjobs_at_once(self) -> None:
         """However many registrations come together, a transaction makes so many subjobs, or those of one."""
         self.patch(ingest, "_SUBJOBS_AT_ONCE", 4)
-        for counts, jobs in (((2, 2), [6]), ((2, 3), [3, 4]), ((9, 0, 0, 1), [11, 3]), ((0, 3, 1, 1), [7, 2])):
+        for counts, jobs in (((2, 2), [6]), ((2, 3), [3, 4]), ((9, 0, 0, 1), [10, 4]), ((0, 3, 1, 1), [7, 2])):
             server, written, lines = self._collections(*counts)
             before = server.writer.last_change
             self.assertEqual(server.send_all(lines), [il.OK] * len(counts))
