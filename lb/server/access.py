@@ -71,18 +71,27 @@ def anonymised(status: JobStatus, salt: str) -> JobStatus:
     )
 
 
+#: Attributes of events that name persons: one each, or one on each line.
+_NAMES: Final = ("user_id", "payload_owner")
+_LISTS: Final = ("wms_dn",)
+
+
 def told(event: Event, allowed: Access, salt: str) -> Event:
     """An event of a history without the names that are not to be told; it is changed in place."""
     if allowed is Access.FULL:
         return event
     name = event.user
     event.user = None if name is None or allowed is Access.REDUCED else hashed(name, salt)
-    target = event.text("user_id")
-    if target is not None:
+    for attribute in (*_NAMES, *_LISTS):
+        names = event.text(attribute)
+        if names is None:
+            continue
         if allowed is Access.REDUCED:
-            del event.attributes["user_id"]
+            del event.attributes[attribute]
+        elif attribute in _NAMES:
+            event.attributes[attribute] = hashed(names, salt)
         else:
-            event.attributes["user_id"] = hashed(target, salt)
+            event.attributes[attribute] = "\n".join(hashed(each, salt) if each else "" for each in names.split("\n"))
     return event
 
 

@@ -93,7 +93,8 @@ class Assembly:
         if Flag.CLASSADD not in flags:
             status = without_descriptions(status)
         if Flag.HISTORY in flags:
-            events = (told(event, allowed, self._salt) for event in self.events(entry))
+            hidden = Access.ANONYMISED if Flag.ANONYMIZED in flags else allowed
+            events = (told(event, hidden, self._salt) for event in self.events(entry))
             status = msgspec.structs.replace(status, history=write_history(events))
         return self._named(status, allowed, flags)
 

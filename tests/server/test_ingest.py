@@ -15,7 +15,9 @@ from lb.model.errors import LBError
 from lb.model.query import Attribute, Condition, Flag, Operator, Query, own_jobs
 from lb.model.status import State
 from lb.security.identity import ANONYMOUS
+from lb.security.policy import Action
 from lb.server import ingest
+from lb.server.access import hashed
 from lb.store.interface import NewEvent, StoredJob, StoreError
 from lb.wire import il
 from tests.server.fixture import OTHER, OWNER, Server, query_error
@@ -204,3 +206,18 @@ class Ingesting(SynchronousTestCase):
         self.server.send_all([registration(), running(1)])
         status = self.server.lookup.status(OWNER, jobid.parse(JOB).unique, Flag.HISTORY)
         self.assertIn('"type" : "Running"', status.history or "")
+
+    def test_hidden_history(self) -> None:
+        """security.md §12: where names are hashed a history has none, whoever is named in it and whoever asks."""
+        grant = line("GrantPayloadOwnership", 'DG.GRANTPAYLOADOWNERSHIP.PAYLOAD_OWNER="/CN=payload" ', number=2)
+        friends = registration().replace('WMS_DN=""', 'WMS_DN="/CN=wms1\\n/CN=wms2\\n"')
+        self.assertEqual(self.server.send_all([friends, running(1), grant]), [il.OK] * 3)
+        unique = jobid.parse(JOB).unique
+        self.server.policy = self.server.policy.permitting(str(OTHER.name), Action.READ_ANONYMIZED)
+        whole = self.server.lookup.status(OWNER, unique, Flag.HISTORY).history or ""
+        self.assertEqual(whole.count("/CN="), 3 + 3)  # who logged, and who is named
+        for peer, flags in ((OTHER, Flag.HISTORY), (OWNER, Flag.HISTORY | Flag.ANONYMIZED)):
+            history = self.server.lookup.status(peer, unique, flags).history or ""
+            self.assertNotIn("/CN=", history)
+            for name in ("/CN=payload", "/CN=wms1", "/CN=wms2", str(OWNER.name)):
+                self.assertIn(hashed(name, "salt"), history)
