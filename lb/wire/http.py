@@ -24,6 +24,8 @@ MAX_REQUEST_BODY: Final = 8 << 20
 MAX_RESPONSE_BODY: Final = 1 << 30
 
 PROTOCOL_TYPE: Final = "application/x-dglb"
+#: What browsers add to requests that a page makes, and no program of ours sends.
+_BROWSERS: Final = frozenset({"origin", "sec-fetch-site", "sec-fetch-mode"})
 #: What C programs call themselves; the numbers are the protocol version and those they can also speak.
 CLIENT_NAME: Final = "edg_wll_Api/3.0/3.0"
 SERVER_NAME: Final = "edg_wll_Server/3.0/3.0"
@@ -50,8 +52,12 @@ class Request:
 
     @property
     def protocol_mode(self) -> bool:
-        """A protocol client, to be answered in XML; else a browser (wire-query.md §3.4)."""
-        return PROTOCOL_TYPE in self.headers.get("accept", "")
+        """A protocol client, to be answered in XML; else a browser (wire-query.md §3.4).
+
+        A foreign page can have a browser accept any type, but not leave out what says that a browser sends it: requests
+        of the protocol change things, in the name of the browser's certificate.
+        """
+        return PROTOCOL_TYPE in self.headers.get("accept", "") and not _BROWSERS.intersection(self.headers)
 
 
 class Response:

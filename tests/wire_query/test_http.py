@@ -166,6 +166,15 @@ class HandOverTests(SynchronousTestCase):
         self.assertEqual(reader.handed_over.path, "/")
         self.assertEqual(handed, web + ASKED[0])
 
+    def test_forged(self) -> None:
+        """P7: what a page of another site has a browser send is never taken for the protocol, whatever it accepts."""
+        forged = http.request("POST", "/notifRequest", b"<x/>")
+        for header in (b"Origin: https://evil.example", b"origin: null", b"Sec-Fetch-Site: cross-site"):
+            reader = RequestReader(hand_over=lambda request: not request.protocol_mode)
+            self.assertEqual(reader.feed(forged.replace(b"\r\n", b"\r\n" + header + b"\r\n", 1)), [])
+            self.assertIsNotNone(reader.handed_over)
+        self.assertEqual(len(RequestReader(hand_over=lambda request: not request.protocol_mode).feed(forged)), 1)
+
     def test_before_the_rules(self) -> None:
         """What this codec would refuse is left to the other one: chunked bodies, other methods."""
         reader = RequestReader(hand_over=lambda request: True)
@@ -223,6 +232,15 @@ class ResponseTests(SynchronousTestCase):
 
 
 class VersionTests(SynchronousTestCase):
+    def test_browsers(self) -> None:
+        """Browsers, which cannot call themselves otherwise for a page, do not pass for clients of the protocol."""
+        for agent in (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Safari/605.1.15",
+        ):
+            self.assertEqual(http.negotiate(agent), 415)
+
     def test_negotiation(self) -> None:
         """Protocol 3.0 is spoken with whoever can speak it, by name or by list."""
         for agent, status in [
