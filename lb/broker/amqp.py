@@ -118,6 +118,14 @@ class AmqpSession:
         for consuming, numbers in tags.items():
             consuming.acknowledge(numbers)
 
+    def pause(self) -> None:
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        if self._connection is not None:
+            self._connection.resume()
+
     def close(self) -> Deferred[None]:
         if self._connection is None:
             return succeed(None)

@@ -110,6 +110,12 @@ class Connection(Protocol):
     def channel(self, listener: Listener) -> Deferred[Channel]:
         """Open a channel; fails with ChannelError."""
 
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+
+    def resume(self) -> None:
+        """Read again."""
+
     def close(self) -> None:
         """Begin to close in good order."""
 

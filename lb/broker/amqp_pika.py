@@ -87,6 +87,12 @@ class PikaProtocol(TwistedProtocolConnection):  # type: ignore[misc]  # pika has
     def channel(self, listener: Listener) -> Deferred[Channel]:
         return _PikaChannel(self._impl, listener).opened
 
+    def pause(self) -> None:
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        self.transport.resumeProducing()
+
     def close(self) -> None:
         super().close()
 

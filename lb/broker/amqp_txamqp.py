@@ -264,6 +264,12 @@ class _Connection:
     def channel(self, listener: Listener) -> Deferred[Channel]:
         return self._protocol.channel_for(listener)
 
+    def pause(self) -> None:
+        self._protocol.transport.pauseProducing()
+
+    def resume(self) -> None:
+        self._protocol.transport.resumeProducing()
+
     def close(self) -> None:
         closing: Deferred[Any] = self._protocol.close(within=GOODBYE)
         closing.addErrback(lambda _: None)  # the connection ends in any case

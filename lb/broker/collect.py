@@ -1,7 +1,7 @@
 """Messages from a destination into a store: in their order, acknowledged when they are stored (P2, P4).
 
 One that can never be stored is set aside and delays nobody (P5). While the store is in trouble nothing is acknowledged
-or overtaken; what waits meanwhile is bounded by the prefetch (P6).
+or overtaken; what waits meanwhile is bounded by the prefetch, and in bytes (P6, P10).
 """
 
 from __future__ import annotations
@@ -88,6 +88,10 @@ class _Stream:
         self.trouble: str | None = None
 
 
+def _size(deliveries: list[Delivery]) -> int:
+    return sum(len(delivery.body) for delivery in deliveries)
+
+
 class Collect:
     """Consumes one destination. `delay(n)`: seconds to wait after n + 1 troubles in a row."""
 
@@ -100,13 +104,18 @@ class Collect:
         undertaker: Undertaker,
         clock: IReactorTime,
         delay: Callable[[int], float],
+        octets: int,
     ) -> None:
+        """`octets`: of messages that are held, beyond which no more are read."""
         self.source = source
         self.counts = Counts()
         self._store = store
         self._undertaker = undertaker
         self._clock = clock
         self._delay = delay
+        self._most = octets
+        self._octets = 0  # of the messages that this session brought and that are not acknowledged
+        self._reading = True
         self._session: Session | None = None  # that brought what is held
         self._subscription = 0
         self._places = itertools.count()
@@ -123,6 +132,11 @@ class Collect:
         """Messages that are held and not on their way into the store."""
         return len(self._waiting) + len(self._stream.again)
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read from the session until more is acknowledged."""
+        return not self._reading
+
     # --- consumer ---------------------------------------------------------------------------------------------
 
     def received(self, session: Session, deliveries: list[Delivery]) -> None:
@@ -131,6 +145,10 @@ class Collect:
         self._session = session
         self.counts.received += len(deliveries)
         self._waiting.extend(_Held(next(self._places), self._subscription, delivery) for delivery in deliveries)
+        self._octets += _size(deliveries)
+        if self._octets > self._most and self._reading:
+            self._reading = False
+            session.pause()
         self._pump()
 
     def cancelled(self, session: Session, reason: BrokerError) -> None:
@@ -152,7 +170,9 @@ class Collect:
 
     def _forget(self) -> None:
         """The broker delivers again, in order, what is not acknowledged; what is being stored is a duplicate then."""
+        self._resume_reading()
         self._session = None
+        self._octets = 0
         self._subscription += 1
         self._waiting.clear()
         self._begin()
@@ -234,8 +254,17 @@ class Collect:
             self._settle()
 
     def _acknowledge(self, deliveries: list[Delivery]) -> None:
-        if self._session is not None:
-            self._session.acknowledge(deliveries)
+        if self._session is None:
+            return
+        self._session.acknowledge(deliveries)
+        self._octets -= _size(deliveries)
+        if self._octets <= self._most // 2:
+            self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if self._session is not None and not self._reading:
+            self._session.resume()
+        self._reading = True
 
     def _set_aside(self, held: _Held, refusal: Refusal) -> None:
         self.counts.refused += 1

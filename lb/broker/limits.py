@@ -50,7 +50,7 @@ class LinkLimits:
 
 @dataclass(frozen=True)
 class CollectLimits:
-    """Bounds of collecting from one destination: at most `prefetch` messages of the URL's `max-message` in memory."""
+    """Bounds of collecting from one destination; a single message may be greater than `octets`."""
 
     prefetch: int = bound(
         "collect-prefetch",
@@ -58,6 +58,12 @@ class CollectLimits:
         Unit.COUNT,
         "messages that a destination may send ahead of their acknowledgement",
         most=65_535,
+    )
+    octets: int = bound(
+        "collect-max-bytes",
+        64 * MEBIBYTE,
+        Unit.BYTES,
+        "size of messages of a destination in memory; beyond it nothing is read from its session",
     )
     events: int = bound("collect-max-events", 10_000, Unit.COUNT, "events in one message")
     first_pause: float = bound(

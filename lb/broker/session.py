@@ -74,5 +74,11 @@ class Session(Protocol):
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """These need not be delivered again."""
 
+    def pause(self) -> None:
+        """Read nothing until `resume`. Signs of life are not read either: a session that pauses for long ends."""
+
+    def resume(self) -> None:
+        """Read again."""
+
     def close(self) -> Deferred[None]:
         """End in good order, or abruptly when that takes long. The owner is told as of any other end."""

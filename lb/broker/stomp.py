@@ -153,6 +153,12 @@ class StompSession(Protocol):
                 written.append(stomp.write(stomp.Frame("ACK", headers), self._reader.version))
         self.transport.write(b"".join(written))
 
+    def pause(self) -> None:
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        self.transport.resumeProducing()
+
     def close(self) -> Deferred[None]:
         if not self._standing:
             return succeed(None)

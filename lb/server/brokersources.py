@@ -68,6 +68,7 @@ class BrokerSources(Service):
                 self.dead_letters[source.broker],
                 clock,
                 delay or backoffPolicy(limits.first_pause, limits.longest_pause, 2.0),
+                limits.octets,
             )
             urls = _urls(brokers[source.broker], source.durable)
             link = Link(source.broker, urls, opener, clock, limits=link_limits)

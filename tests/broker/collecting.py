@@ -22,6 +22,7 @@ from tests.broker.fakes import FakeSession
 
 URL = read_url("amqp://broker.example.org")
 PAUSE = 0.5  #: after trouble
+OCTETS = 32 << 20  #: of messages in memory
 
 
 def delivery(number: int, body: bytes | None = None, **fields: Any) -> Delivery:
@@ -118,7 +119,7 @@ class Site:
         dead = Link("dead", (URL,), self.openers, self.clock, delay=lambda rounds: PAUSE)
         self.letters = DeadLetters(dead, Publisher(dead, self.clock), self._keep, self.clock, PAUSE)
         self.collect = Collect(
-            read_source(source, {"site"}), self.store, self.letters, self.clock, lambda n: PAUSE * 2**n
+            read_source(source, {"site"}), self.store, self.letters, self.clock, lambda n: PAUSE * 2**n, OCTETS
         )
         self.link.use(self.collect)
         self.subscriber = Subscriber(self.link, Subscription(self.collect.source.destination), self.collect, self.clock)

@@ -23,6 +23,7 @@ class FakeSession:
         self.published: list[tuple[int, Message]] = []
         self.subscriptions: list[tuple[Subscription, Consumer, Deferred[None]]] = []
         self.acknowledged: list[Delivery] = []
+        self.paused = False
         self.refuse_at_once: set[bytes] = set()
         #: How many consume from destinations; of others the broker does not tell.
         self.listening: dict[str, int] = {}
@@ -44,6 +45,12 @@ class FakeSession:
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         self.acknowledged += deliveries
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
 
     def close(self) -> Deferred[None]:
         self.end(LostError("closed"))

@@ -17,7 +17,7 @@ from lb.broker.source import read_source, read_sources
 from lb.broker.vouching import read_vouching
 from lb.model.errors import LBError
 from lb.security.identity import Identity
-from tests.broker.collecting import PAUSE, Site, delivery
+from tests.broker.collecting import OCTETS, PAUSE, Site, delivery
 
 LOST = LostError("gone")
 
@@ -94,6 +94,32 @@ class OrderTests(SynchronousTestCase):
         body = bytes(3 << 20)
         self.site.come(*(delivery(number, body) for number in range(5)))
         self.assertEqual([len(chunk) for chunk in self.site.store.taken], [2, 2, 1])
+
+    def test_bytes(self) -> None:
+        """Beyond so many bytes of messages nothing more is read, until half of them are acknowledged (P10)."""
+        body = bytes(OCTETS // 4)
+        self.site.come(*(delivery(number, body) for number in range(4)))
+        self.assertFalse(self.site.session.paused)
+        self.site.come(delivery(4, b"x"))
+        self.assertTrue(self.site.session.paused)
+        for paused in (True, True, False, False):
+            self.site.store.commit()
+            self.assertEqual(self.site.session.paused, paused)
+        self.site.store.commit()
+        self.assertEqual(self.site.acknowledged, [0, 1, 2, 3, 4])
+
+    def test_bytes_of_a_session(self) -> None:
+        """What a session that is over still has in the store counts no more; an old one's end resumes nothing."""
+        self.site.come(delivery(1, bytes(OCTETS + 1)))
+        self.assertTrue(self.site.session.paused)
+        self.site.session.end(LOST)
+        self.site.clock.advance(PAUSE)
+        self.site.begin()
+        self.site.come(delivery(1, bytes(OCTETS)))
+        self.assertFalse(self.site.session.paused)
+        self.site.store.commit()
+        self.site.come(delivery(2, b"x"))
+        self.assertTrue(self.site.session.paused)
 
     def test_session_ends(self) -> None:
         """What a session brought is not acknowledged over another one; it comes again, in its order (P2)."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import pika
 from twisted.internet import defer
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from lb.broker.destination import Destination
 from lb.broker.dial import SessionOpener
+from lb.broker.limits import CollectLimits
 from lb.broker.publisher import Publisher
 from lb.broker.source import Source, read_source
 from lb.broker.vouching import read_vouching
@@ -25,7 +27,9 @@ from lb.wire import ulm
 from lb.wire.documents import event_document
 from tests.broker.brokers import (
     ACTIVE,
+    ACTIVE_TLS,
     PIKA,
+    PIKA_TLS,
     RABBIT_STOMP,
     TXAMQP,
     WAYS,
@@ -40,19 +44,33 @@ from tests.broker.brokers import (
     unique,
 )
 from tests.server.fixture import OTHER, OWNER, Server
-from tests.server.test_ingest import JOB, registration, running
+from tests.server.test_ingest import JOB, line, registration, running
 
 OWN = "/O=Test/CN=server.ex"
+#: Of messages in memory.
+OCTETS = 2 << 20
 
 
 class Watching(Collector):
     """A collector that tells tests when it has stored something."""
 
     def __init__(self, server: Server, told: Told) -> None:
-        super().__init__(server.ingest, lambda function, batch: defer.execute(function, batch))
+        super().__init__(server.ingest, self._run)
         self._told = told
+        self._gate: Deferred[None] = defer.succeed(None)
+
+    def shut(self) -> Deferred[None]:
+        """Store nothing until this fires."""
+        self._gate = Deferred()
+        return self._gate
+
+    def _run(self, function: Any, batch: Any) -> Any:
+        stored: Deferred[Any] = Deferred()
+        self._gate.addCallback(lambda _: stored.callback(function(batch)))
+        return stored
 
     def submit(self, *arguments: Any) -> Any:
+        self._told.tell(None)
         return super().submit(*arguments).addBoth(self._told.tell)
 
 
@@ -74,6 +92,7 @@ class CollectTestCase(BrokerTestCase):
         self.server = Server(directory, Policy.open().permitting(OWN, *LOGGER_ACTIONS))
         self.addCleanup(self.server.close)
         self.told = Told()
+        self.collector = Watching(self.server, self.told)
         self.kept: list[tuple[bytes, str]] = []
 
     def source(self, way: Way, destination: Destination, *options: str) -> Source:
@@ -89,10 +108,11 @@ class CollectTestCase(BrokerTestCase):
             {"site": (way.url(options=vouched + options),)},
             read_vouching([f"site:{way.user}={OWNER.name}"] if way.user else []),
             SessionOpener(clock, None),
-            Watching(self.server, self.told),
+            self.collector,
             self._keep,
             clock,
             OWN,
+            limits=CollectLimits(octets=OCTETS),
         )
         letters = collecting.dead_letters["site"]
         bury = letters.bury
@@ -217,6 +237,31 @@ class SourceTests(CollectTestCase):
         await publisher.publish(message(where, running(0, "away").encode()))
         self.collect(way, source, options)
         await self.told.until(lambda: self.nodes()[-1:] == ["away"])
+
+
+@for_ways(RABBIT_STOMP, ACTIVE_TLS, PIKA_TLS, TXAMQP)
+class GreatTests(CollectTestCase):
+    """Messages of a megabyte."""
+
+    async def each_great(self, way: Way) -> None:
+        """What waits for the store is bounded in bytes: nothing more is read, then all goes on (P6, P10)."""
+        self.server.send(registration())
+        where = queue()
+        gate = self.collector.shut()
+        (collect,) = self.collect(way, read_source(f"site:{where},as=logger", {"site"})).collects
+        self.addCleanup(lambda: gate.called or gate.callback(None))  # or nothing could end
+        value = "x" * (1 << 20)
+        tags = [
+            line("UserTag", f'DG.USERTAG.NAME="t{number}" DG.USERTAG.VALUE="{value}" ', number=number).encode()
+            for number in range(10)
+        ]
+        await self.producer(way, where).log_many(tags)
+        await self.told.until(lambda: collect.paused)
+        await self.producer(way, queue()).log_many(tags[:4])  # the broker had the time to send them all
+        self.assertLess(collect.counts.received, 5)
+        gate.callback(None)
+        await self.told.until(lambda: collect.counts.stored == 10)
+        self.assertFalse(collect.paused)
 
 
 #: Properties that senders over AMQP may make up, of messages that are events nevertheless.
