@@ -2,7 +2,7 @@
 
 Then it serves until it is interrupted; with ``ONCE=1`` it stops after the states are printed, and the exit code tells
 whether every event arrived. ``STATE`` names the state directory, ``BROKER`` the URL of a broker, which both services
-then know as ``site``. It must leave no process behind.
+then know as ``site``; over AMQP events are collected there. It must leave no process behind.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 from lb.client.cli import FAILURE, INTERRUPTED, main
 from lb.security import pki
 from lb.security.credentials import CredentialError, load
+from lb.security.identity import end_entity
+from lb.security.names import slash_form
 
 _SAMPLES: Final = ("job-typical.ulm.xz", "job-resubmitted.ulm.xz", "collection-100.ulm.xz")
 #: Places of the ports relative to the first one: queries, events, logger, Perspective Broker.
@@ -124,17 +127,29 @@ def services(state: Path, base: int, broker: str | None = None) -> Iterator[list
     environ = _own_environment(state)
     common = ["--state-dir", str(state), "--cert", str(made.host.certificate), "--key", str(made.host.key)]
     common += ["--ca-dir", str(made.authorities)]
+    collecting: list[str] = []
     if broker:
         common += ["--broker", f"site={broker}"]
+        collecting = _collecting(broker, made)
     with ExitStack() as stack:
         started = []
-        for name, offset in (("lb", 0), ("lb-logger", 2)):
-            service = Service(name, [*common, "--port", str(base + offset)], state, environ)
+        for name, offset, more in (("lb", 0, collecting), ("lb-logger", 2, [])):
+            service = Service(name, [*common, "--port", str(base + offset), *more], state, environ)
             stack.callback(service.stop)
             started.append(service)
         for service in started:
             service.wait_ready()
         yield started
+
+
+def _collecting(broker: str, made: pki.DevelopmentPKI) -> list[str]:
+    """Options by which the server collects events at a broker of which it knows who sent them: over AMQP it does."""
+    url = urlsplit(broker)
+    if not url.scheme.startswith("amqp"):
+        return []
+    pair = load(made.user, time.time())
+    user = slash_form(end_entity([pair.certificate, *pair.chain]))
+    return ["--collect", "site:/queue/lb.events", "--broker-user", f"site:{url.username or 'guest'}={user}"]
 
 
 def _own_environment(state: Path) -> dict[str, str]:

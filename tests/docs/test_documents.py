@@ -55,7 +55,7 @@ class DocumentTests(SynchronousTestCase):
         for document in _DOCUMENTS:
             # Every second part is a block, one of commands when it does not begin with a language.
             blocks = [part for part in document.read_text("utf-8").split("```")[1::2] if part.startswith("\n")]
-            for program, name, rest in (call for block in blocks for call in _CALL.findall(block)):
+            for program, name, rest in (call for block in blocks for call in _CALL.findall(block.replace("\\\n", ""))):
                 known = services[name] if program == "twistd" else _options(tops[name], rest)
                 given = set(_LONG.findall(rest.partition("#")[0]))
                 self.assertEqual(set(), given - known, f"{document.name}: {program} {name}{rest}")
