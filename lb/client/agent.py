@@ -16,8 +16,9 @@ from lb.security.identity import Identity
 class ClientRegistrar:
     """A `lb.broker.agent_requests.Registrar`."""
 
-    def __init__(self, notifications: Notifications) -> None:
-        self.server = str(notifications.server)
+    def __init__(self, notifications: Notifications, server: str) -> None:
+        """`server`: ``HOST:PORT`` of whose registrations these are."""
+        self.server = server
         self._notifications = notifications
 
     async def new(

@@ -21,7 +21,7 @@ from lb.client.lease import Lease
 from lb.client.notification import Notifications, Registration
 from lb.client.producer import Producer
 from lb.client.receiver import Receiver
-from lb.client.settings import Settings, find_settings
+from lb.client.settings import Address, Settings, find_settings
 from lb.client.watch import Watch
 from lb.model.errors import LBError
 from lb.model.subject import normalise
@@ -33,8 +33,10 @@ from lb.security.state_directory import state_directory
 from lb.security.tls import EndpointCredentials
 
 if TYPE_CHECKING:
+    from lb.broker.agent import Agent, Control
     from lb.broker.destination import Destination
     from lb.broker.url import BrokerURL
+    from lb.broker.vouching import Vouching
     from lb.client.viabroker import BrokerProducer
 
 
@@ -114,6 +116,42 @@ class Session:
 
         opener = SessionOpener(self._reactor, self._credentials)
         return BrokerProducer(urls, destination, opener, self._reactor, self.settings.log_timeout)
+
+    def agent(
+        self,
+        control: Control,
+        urls: Sequence[BrokerURL],
+        vouching: Vouching,
+        book: Path,
+        allowed: Callable[[Destination], bool],
+        *,
+        server: Address,
+        named: str | None = None,
+    ) -> Agent:
+        """A registration agent for a server, running; `book` is its file, the other arguments are those of `Agent`.
+
+        It is the caller's to stop.
+        """
+        from lb.broker.agent import Agent
+        from lb.broker.agent_book import Book
+        from lb.broker.dial import SessionOpener
+        from lb.client.agent import ClientRegistrar
+        from lb.service.worker import Worker
+
+        agent = Agent(
+            control,
+            urls,
+            SessionOpener(self._reactor, self._credentials),
+            vouching,
+            ClientRegistrar(self.notifications, str(server)),
+            Book(book),
+            Worker(self._reactor, "lb-agent").call,
+            allowed,
+            self._reactor,
+            named=named,
+        )
+        agent.startService()
+        return agent
 
     async def close(self) -> None:
         """End all connections."""

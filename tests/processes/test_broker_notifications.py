@@ -5,13 +5,9 @@ from __future__ import annotations
 import io
 import json
 import random
-import ssl
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pika
-from cryptography import x509
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
@@ -20,13 +16,6 @@ from lb.broker.message import Delivery
 from lb.broker.session import Session, Subscription
 from lb.broker.subscriber import Subscriber
 from lb.client.cli import main
-from lb.client.notification import Registration
-from lb.client.session import open_session
-from lb.client.settings import Address
-from lb.model import jobid
-from lb.model.query import Attribute, Condition, Operator
-from lb.security.names import slash_form
-from lb.wire import http, il
 from tests.broker.brokers import (
     ACTIVE,
     ACTIVE_TLS,
@@ -36,23 +25,18 @@ from tests.broker.brokers import (
     RABBIT_STOMP_TLS,
     TXAMQP,
     TXAMQP_TLS,
-    BrokerTestCase,
     Consumer,
     Way,
     clock,
     unique,
 )
 from tests.peers import activemq, rabbitmq
-from tests.processes.daemon import PATIENCE, Daemon, connect, free_port, replies
-from tests.server.test_ingest import line, registration
+from tests.processes.brokered import BrokeredServer, name_of
+from tests.processes.daemon import PATIENCE
 
 #: The default one first, by which notifications travel that name no broker.
 WAYS = (PIKA, PIKA_TLS, RABBIT_STOMP, RABBIT_STOMP_TLS, TXAMQP, TXAMQP_TLS, ACTIVE, ACTIVE_TLS)
 EVENTS = 120
-
-
-def _name(way: Way) -> str:
-    return f"{way.scheme.replace('+', '-')}.{way.module.__name__.rpartition('.')[2]}"
 
 
 class Receiver(Consumer):
@@ -74,7 +58,7 @@ class Flow:
     def __init__(self, way: Way, topic: str | None = None) -> None:
         self.way = way
         self.topic = topic or unique("grid.emi.test")
-        self.address = f"x-msg://{_name(way)}/topic/{self.topic}"
+        self.address = f"x-msg://{name_of(way)}/topic/{self.topic}"
         self.source = read_destination(f"/topic/{self.topic}")
         self.consumer = Receiver()
 
@@ -89,71 +73,8 @@ def _number(body: bytes) -> int:
     return int(told.get("data", told)["statusReason"])
 
 
-class BrokerNotificationTests(BrokerTestCase):
+class BrokerNotificationTests(BrokeredServer):
     """One server, one job, and brokers."""
-
-    timeout = 240
-
-    def setUp(self) -> None:
-        self.state = Path(self.mktemp()).absolute()
-
-    async def begin(self, ways: Sequence[Way], *options: str) -> None:
-        """Start a server that knows these ways, and register a job there."""
-        self.port = free_port()
-        brokers = [word for way in ways for word in ("--broker", f"{_name(way)}={way.text(options='&heartbeat=2')}")]
-        self.server = Daemon("lb", self.state, "--port", str(self.port), *brokers, *options)
-        self.addCleanup(self.server.kill)
-        await deferToThread(self.server.start)
-        self.pki = self.state / "pki"
-        self.user = slash_form(x509.load_pem_x509_certificate((self.pki / "user.pem").read_bytes()))
-        self.job = jobid.create(f"localhost:{self.port}")
-        await self.store([registration(job=str(self.job), user=self.user)])
-        self.client = open_session(
-            clock,
-            environ={},
-            explicit={"query_server": Address("localhost", self.port)},
-            certificate=self.pki / "user.pem",
-            key=self.pki / "user.key",
-            state=self.state,
-        )
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.client.close()))
-
-    async def new(self, address: str) -> Registration:
-        """A registration for the job."""
-        notifications = self.client.notifications
-        return await notifications.new(
-            notifications.new_id(),
-            ((Condition(Attribute.JOBID, Operator.EQUAL, self.job),),),
-            address=address,
-        )
-
-    def store(self, lines: Sequence[str]) -> Deferred[None]:
-        """Store events."""
-        return deferToThread(self._store, lines)
-
-    def _store(self, lines: Sequence[str]) -> None:
-        connection = connect(self.port + 1, self.pki)
-        connection.sendall(b"".join(il.frame(line.encode()) for line in lines))
-        came = iter(replies(connection))
-        self.assertEqual([next(came) for _ in lines], [il.OK] * len(lines))
-        connection.close()
-
-    def wait(self, first: int, last: int) -> Deferred[None]:
-        """Have the job wait for reasons that are numbers, from the first to the last."""
-        return self.store(
-            [
-                line("Pending", f'DG.PENDING.REASON="{n}" ', number=n, job=str(self.job), user=self.user)
-                for n in range(first, last + 1)
-            ]
-        )
-
-    def page(self, path: str) -> str:
-        """A page as text."""
-        connection = connect(self.port, self.pki)
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\nUser-Agent: test\r\n\r\n".encode())
-        found = _response(connection)
-        connection.close()
-        return found
 
     async def test_every_way(self) -> None:
         """Each broker and driver, plain and TLS with a certificate: one message a state, in order, told apart by id."""
@@ -286,8 +207,8 @@ class BrokerNotificationTests(BrokerTestCase):
             session = await self.session(flow.way.url())
             await session.subscribe(Subscription(flow.source), flow.consumer)
             await self.new(flow.address)
-        missing = await self.new(f"x-msg://{_name(PIKA)}/exchange/{exchange}/job.state")
-        forbidden = await self.new(f"x-msg://{_name(ACTIVE)}/topic/refused.topic")
+        missing = await self.new(f"x-msg://{name_of(PIKA)}/exchange/{exchange}/job.state")
+        forbidden = await self.new(f"x-msg://{name_of(ACTIVE)}/topic/refused.topic")
         await self.wait(1, 20)
         await gatherResults([flow.told(20) for flow in beside])
         for registered, words in ((missing, "no exchange"), (forbidden, "not authorized")):
@@ -323,11 +244,3 @@ def _mend(port: int, exchange: str, queue: str) -> list[bytes]:
             if len(bodies) == 20:
                 return bodies
     raise AssertionError("the consumer ended")
-
-
-def _response(connection: ssl.SSLSocket) -> str:
-    reader = http.ResponseReader()
-    while True:
-        answered = reader.feed(connection.recv(65_536))
-        if answered:
-            return str(answered[0].body.decode())

@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "jobs": ("jobs", "list the own jobs"),
     "notify": ("notify", "register for notifications, and receive them"),
     "watch": ("watch", "follow jobs as their states change"),
+    "agent": ("agent", "serve clients that speak to a broker only, with registrations at a server"),
     "replay": ("replay", "replay recorded event streams as fresh jobs"),
     "convert": ("convert", "make events of what Slurm or HTCondor have recorded of their jobs"),
     "top": ("top", "watch the own jobs in the terminal"),
