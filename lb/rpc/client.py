@@ -6,7 +6,9 @@ One connection a server, kept; a call that it died under is made once more on a 
 from __future__ import annotations
 
 import errno
-from typing import Any, Final
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -17,9 +19,13 @@ from twisted.spread import pb
 from lb.client.dialer import Dialer, error_of_failure
 from lb.client.settings import Address, Settings
 from lb.model.errors import LBError
+from lb.model.query import Query
 from lb.rpc.errors import error_of
+from lb.rpc.following import Callback, Following
 from lb.rpc.pages import read_all
 from lb.rpc.plain import OFFSET, plain_data
+
+_T = TypeVar("_T")
 
 #: Path of the query protocol → method that answers the same document.
 _METHODS: Final = {"/queryJobs": "query_jobs", "/queryEvents": "query_events"}
@@ -36,26 +42,59 @@ class _Broker(pb.Broker):
         factory.clientConnectionLost(None, reason)
 
 
+class _Link:
+    """The way of one following."""
+
+    def __init__(self, carrier: PBCarrier, server: Address) -> None:
+        self._carrier = carrier
+        self._server = server
+
+    async def subscribe(self, document: bytes, callback: Callback, after: int) -> tuple[int, int]:
+        number, begin = await self._carrier.call(self._server, "subscribe", document, callback, after)
+        return number, begin
+
+    async def unsubscribe(self, number: int) -> None:
+        await self._carrier.call(self._server, "unsubscribe", number)
+
+    def when_lost(self) -> Deferred[None]:
+        return self._carrier.when_lost(self._server)
+
+    @property
+    def closed(self) -> bool:
+        return self._carrier.closed
+
+    def cut(self) -> None:
+        self._carrier.forget(self._server)
+
+
 class PBCarrier:
     """Carries query documents to the Perspective Broker ports of servers."""
 
-    def __init__(self, dialer: Dialer, clock: IReactorTime, settings: Settings) -> None:
+    def __init__(
+        self, dialer: Dialer, clock: IReactorTime, settings: Settings, random: Callable[[], float] = random.random
+    ) -> None:
+        """`random`: numbers from 0 to 1, for pauses."""
         self._dialer = dialer
+        self._random = random
         self._clock = clock
         self._timeout = settings.query_timeout
         self._logins: dict[Address, Deferred[Any]] = {}
         self._brokers: dict[Address, pb.Broker] = {}
-        self._closed = False
+        self.closed = False
 
     async def ask(self, server: Address, path: str, document: bytes) -> bytes:
         """The answer of a server, named by its port for queries; raises `LBError`."""
-        call = Deferred.fromCoroutine(self._ask(server, _METHODS[path], document))
+        return await self._bounded(server, self._ask(server, _METHODS[path], document))
+
+    async def _bounded(self, server: Address, asking: Coroutine[Any, Any, _T]) -> _T:
+        """What is asked of a server, within the time for a query; its errors say which server it was."""
+        call = Deferred.fromCoroutine(asking)
         try:
             return await call.addTimeout(self._timeout, self._clock)
         except LBError as error:
             raise LBError(error.code, f"{server}: {error.description}") from None
         except Exception:
-            self._forget(server)
+            self.forget(server)
             failure = Failure()
             if failure.check(CancelledError) or isinstance(failure.value, TimeoutError):
                 raise LBError(errno.ETIMEDOUT, f"{server}: no answer in time") from None
@@ -63,29 +102,64 @@ class PBCarrier:
                 raise LBError(errno.ENOTCONN, f"{server}: the connection was closed before the answer") from None
             raise error_of_failure(server, failure) from None
 
-    async def _ask(self, server: Address, method: str, document: bytes) -> bytes:
-        kept = server in self._brokers
-        try:
-            return await self._call(server, method, document)
-        except _LOST:
-            if not kept:
-                raise
-            self._forget(server)
-            return await self._call(server, method, document)
+    async def follow(self, server: Address, query: Query, after: int | None = None) -> Following:
+        """The changes of the jobs that meet a query, from now on, or behind the `position` of another following.
 
-    async def _call(self, server: Address, method: str, document: bytes) -> bytes:
+        It is the caller's to close. Raises `LBError`.
+        """
+        following = Following(_Link(self, server), query, after, self._clock, self._random)
+        await following.open()
+        return following
+
+    async def call(self, server: Address, method: str, *arguments: Any) -> Any:
+        """What a method of the perspective on a server gives; raises `LBError`."""
+        return await self._bounded(server, self._twice(server, lambda: self._answer(server, method, arguments)))
+
+    async def _answer(self, server: Address, method: str, arguments: tuple[Any, ...]) -> Any:
         perspective = await self._perspective(server)
         try:
-            first, rest = await perspective.callRemote(method, document)
-            return await read_all(first, rest)
+            return await perspective.callRemote(method, *arguments)
         except _LOST:
             raise
         except Exception as error:
             raise error_of(error) from None
 
+    def when_lost(self, server: Address) -> Deferred[None]:
+        """Fires when the connection to a server ends; at once when there is none."""
+        lost: Deferred[None] = Deferred()
+        broker = self._brokers.get(server)
+        if broker is None or broker.disconnected:
+            lost.callback(None)
+        else:
+            broker.notifyOnDisconnect(lambda: lost.callback(None))
+        return lost
+
+    async def _ask(self, server: Address, method: str, document: bytes) -> bytes:
+        async def asked() -> bytes:
+            first, rest = await self._answer(server, method, (document,))
+            try:
+                return await read_all(first, rest)
+            except _LOST:
+                raise
+            except Exception as error:
+                raise error_of(error) from None
+
+        return await self._twice(server, asked)
+
+    async def _twice(self, server: Address, ask: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """What is asked of a server, over a new connection when a kept one has died under it."""
+        kept = server in self._brokers
+        try:
+            return await ask()
+        except _LOST:
+            if not kept:
+                raise
+            self.forget(server)
+            return await ask()
+
     async def _perspective(self, server: Address) -> Any:
         """The perspective on a server; all that need it wait for one login."""
-        if self._closed:
+        if self.closed:
             raise LBError(errno.ENOTCONN, "this client is closed")
         login = self._logins.get(server)
         if login is None:
@@ -120,7 +194,8 @@ class PBCarrier:
         except Exception as error:
             raise error_of(error) from None
 
-    def _forget(self, server: Address) -> None:
+    def forget(self, server: Address) -> None:
+        """End the connection to a server."""
         self._logins.pop(server, None)
         broker = self._brokers.pop(server, None)
         if broker is not None and not broker.disconnected:
@@ -129,6 +204,6 @@ class PBCarrier:
 
     async def close(self) -> None:
         """End all connections; what is outstanding fails."""
-        self._closed = True
+        self.closed = True
         for server in tuple(self._brokers):
-            self._forget(server)
+            self.forget(server)

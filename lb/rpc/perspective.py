@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, NamedTuple
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
@@ -19,6 +19,7 @@ from lb.model.query import Flag
 from lb.model.status import JobStatus
 from lb.rpc.errors import RefusedError
 from lb.rpc.pages import OpenAnswers
+from lb.rpc.subscriptions import Subscriptions
 from lb.security.identity import Identity
 from lb.server.lookup import Answer, EventsAnswer
 from lb.server.query import Questions
@@ -35,8 +36,11 @@ class Perspective(pb.Avatar):
 
     log: ClassVar[Logger] = Logger()
 
-    def __init__(self, questions: Questions, peer: Identity, watch: Watch | None = None) -> None:
+    def __init__(
+        self, questions: Questions, peer: Identity, subscriptions: Subscriptions, watch: Watch | None = None
+    ) -> None:
         self._questions = questions
+        self._subscriptions = subscriptions
         self._watch = watch if watch is not None else Watch()
         self._peer = peer
         self._answers = OpenAnswers()
@@ -45,6 +49,7 @@ class Perspective(pb.Avatar):
     def logout(self) -> None:
         """The peer is gone."""
         self._answers.clear()
+        self._subscriptions.clear()
 
     def perspectiveMessageReceived(self, broker: Any, message: str, args: Any, kw: Any) -> Any:
         """Make a call; whatever goes wrong is told as `RefusedError`."""
@@ -60,7 +65,7 @@ class Perspective(pb.Avatar):
         self._calls += 1
         began = self._watch.begin()
         called = maybeDeferred(_checked, method, arguments, named)
-        called.addCallback(self._answers.paged)
+        called.addCallback(lambda answer: self._answers.paged(answer) if isinstance(answer, bytes) else answer)
         called.addBoth(self._called, began, message, arguments)
         called.addErrback(self._refused, message)
         return broker.serialize(called, self, method, arguments, named)
@@ -118,26 +123,49 @@ class Perspective(pb.Avatar):
 
         return self._questions.own_jobs(self._peer, Flag(0)).addCallback(found)
 
+    def perspective_subscribe(self, document: bytes, callback: pb.RemoteReference, after: int = -1) -> tuple[int, int]:
+        """Follow the jobs that a query document asks for, from behind a number on; see `Subscriptions.subscribe`.
 
-#: Types of the arguments, by method; all of a method's arguments but the first have defaults.
-_ARGUMENTS: dict[str, tuple[type, ...]] = {
-    "perspective_query_jobs": (bytes,),
-    "perspective_query_events": (bytes,),
-    "perspective_status": (bytes, int),
-    "perspective_own_jobs": (),
+        ``callback.changed(subscription, position, first, rest)`` is called, and called again when it has answered: a
+        result document as of a query, paged as answers are, empty when only the position has changed. A job without a
+        state does not meet the conditions now.
+        """
+        return self._subscriptions.subscribe(self._peer, requests.read_jobs(document), callback, after)
+
+    def perspective_unsubscribe(self, subscription: int) -> None:
+        """End a subscription of this connection."""
+        self._subscriptions.unsubscribe(subscription)
+
+
+class _Arguments(NamedTuple):
+    """What a method takes: types, how many arguments at least, the least and the greatest number among them."""
+
+    types: tuple[type, ...] = ()
+    least: int = 0
+    numbers: tuple[int, int] = (0, 0)
+
+
+_ALL_FLAGS: Final = sum(flag.value for flag in Flag)
+#: No number of a change or a subscription is greater.
+_GREATEST: Final = (1 << 63) - 1
+_ARGUMENTS: Final[dict[str, _Arguments]] = {
+    "perspective_query_jobs": _Arguments((bytes,), 1),
+    "perspective_query_events": _Arguments((bytes,), 1),
+    "perspective_status": _Arguments((bytes, int), 1, (0, _ALL_FLAGS)),
+    "perspective_own_jobs": _Arguments(),
+    "perspective_subscribe": _Arguments((bytes, pb.RemoteReference, int), 2, (-1, _GREATEST)),
+    "perspective_unsubscribe": _Arguments((int,), 1, (0, _GREATEST)),
 }
-_ALL_FLAGS = sum(flag.value for flag in Flag)
 
 
 def _checked(method: Callable[..., Any], arguments: Any, named: Any) -> Any:
     """Call a method with arguments of the right number and types."""
     name = method.__name__
-    types = _ARGUMENTS[name]
-    least = min(1, len(types))
+    types, least, (lowest, highest) = _ARGUMENTS[name]
     right = not named and least <= len(arguments) <= len(types)
     if not right or not all(type(value) is wanted for value, wanted in zip(arguments, types, strict=False)):
         wanted = ", ".join(kind.__name__ for kind in types) or "nothing"
         raise invalid(f"{name.removeprefix('perspective_')} takes {wanted}")
-    if any(isinstance(value, int) and not 0 <= value <= _ALL_FLAGS for value in arguments):
-        raise invalid("flags that do not exist")
+    if any(isinstance(value, int) and not lowest <= value <= highest for value in arguments):
+        raise invalid(f"a number that is not from {lowest} to {highest}")
     return method(*arguments)

@@ -12,6 +12,8 @@ from twisted.spread.pb import CopyableFailure
 
 #: The port is this much above the one for queries.
 OFFSET: Final = 3
+#: Seconds after which a follower of jobs that heard nothing is told where it stands; its answer shows that it is there.
+HEARTBEAT: Final = 15.0
 
 
 def plain_data(*, failures: bool = False) -> SecurityOptions:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
-from twisted.internet.interfaces import IHandshakeListener, IReactorTime
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -17,10 +17,8 @@ from twisted.spread import pb
 from zope.interface import implementer
 
 from lb.rpc.plain import plain_data
-from lb.rpc.realm import Root
-from lb.server.query import Questions
+from lb.rpc.realm import Offered, Root
 from lb.service.bounds import Limits
-from lb.service.watch import Watch
 
 #: Bytes of one message: a query document with room around it. Longer queries go over HTTPS.
 MAX_MESSAGE: Final = 1 << 20
@@ -92,13 +90,13 @@ class PBFactory(pb.PBServerFactory):
     noisy = False
     protocol = Connection
 
-    def __init__(self, questions: Questions, clock: IReactorTime, limits: Limits, watch: Watch | None = None) -> None:
-        super().__init__(Root(questions, watch), security=plain_data())
-        self.clock = clock
+    def __init__(self, offered: Offered, limits: Limits) -> None:
+        super().__init__(Root(offered), security=plain_data())
+        self.clock = offered.clock
         self.limits = limits
         self._connections: set[Connection] = set()
         self._sweeping = LoopingCall(self._sweep)
-        self._sweeping.clock = clock
+        self._sweeping.clock = offered.clock
 
     def add(self, connection: Connection) -> bool:
         """Count a connection in; False when there are too many."""

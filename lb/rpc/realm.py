@@ -5,13 +5,14 @@ Nothing that travels in a message is believed about who sends it (P7).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.spread import pb
 from zope.interface import Interface, implementer
@@ -19,7 +20,9 @@ from zope.interface import Interface, implementer
 from lb.model.errors import forbidden
 from lb.rpc.errors import Guarded, RefusedError
 from lb.rpc.perspective import Perspective
+from lb.rpc.subscriptions import Subscriptions
 from lb.security.identity import ANONYMOUS, Identity, UnverifiedPeerError, identity_of
+from lb.server.feed import Feed
 from lb.server.query import Questions
 from lb.service.watch import Watch
 
@@ -49,21 +52,32 @@ class CertificateChecker:
         return credentials.identity
 
 
+class Offered(NamedTuple):
+    """What a server has for its peers; `followers`: how many it tells of changes."""
+
+    questions: Questions
+    feed: Feed
+    clock: IReactorTime
+    followers: int
+    watch: Watch | None = None
+
+
 @implementer(IRealm)
 class Realm:
     """Gives each peer its perspective."""
 
-    def __init__(self, questions: Questions, watch: Watch | None = None) -> None:
-        self._questions = questions
-        self._watch = watch
+    def __init__(self, offered: Offered) -> None:
+        self._offered = offered
 
     def requestAvatar(  # type: ignore[override]  # ids of avatars are identities here
         self, avatarId: Identity, mind: object, *interfaces: Any
     ) -> tuple[Any, Perspective, Any]:
-        """`mind`: the peer's object that is told what it subscribed to, or None."""
+        """`mind` has no meaning: what is told of a subscription goes to the object that was given with it."""
         if pb.IPerspective not in interfaces:
             raise NotImplementedError("the realm has perspectives only")
-        perspective = Perspective(self._questions, avatarId, self._watch)
+        offered = self._offered
+        subscriptions = Subscriptions(offered.feed, offered.clock, offered.followers)
+        perspective = Perspective(offered.questions, avatarId, subscriptions, offered.watch)
         return pb.IPerspective, perspective, perspective.logout
 
 
@@ -105,8 +119,8 @@ def _denied(failure: Failure) -> Failure:
 class Root:
     """Where a connection begins."""
 
-    def __init__(self, questions: Questions, watch: Watch | None = None) -> None:
-        self._portal = Portal(Realm(questions, watch), [CertificateChecker()])
+    def __init__(self, offered: Offered) -> None:
+        self._portal = Portal(Realm(offered), [CertificateChecker()])
 
     def rootObject(self, broker: pb.Broker) -> pb.Referenceable:
         """One for each connection."""

@@ -26,6 +26,7 @@ from lb.broker.vouching import Vouching, read_vouching
 from lb.model.errors import LBError
 from lb.rpc.plain import OFFSET as PB_OFFSET
 from lb.rpc.port import PBFactory
+from lb.rpc.realm import Offered
 from lb.security.policy import Action, Policy, PolicyError, load
 from lb.server.admin import options as administration
 from lb.server.admin.facts import AdministrativeFacts
@@ -432,7 +433,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
         credentials.server(certificate_required=False, alpn=[il.ALPN]),
     )
     store_port.setServiceParent(service)
-    perspectives = PBFactory(questions, reactor, limits, watch)
+    offered = Offered(questions, feed, reactor, options.limits(APILimits).streams, watch)
+    perspectives = PBFactory(offered, limits)
     pb_port = TLSPort(
         reactor, host, port + PB_OFFSET if port else 0, perspectives, credentials.server(certificate_required=False)
     )

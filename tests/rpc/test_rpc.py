@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from OpenSSL import SSL
-from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import CertificateOptions
@@ -17,32 +15,23 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.spread import banana, pb
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from lb.client.consumer import Consumer
 from lb.client.dialer import TLSDialer
-from lb.client.settings import Address, Settings
+from lb.client.settings import Address
 from lb.model.errors import Code, LBError
 from lb.model.jobid import JobId, parse
 from lb.model.query import Flag, of_job, own_jobs
 from lb.rpc import pages, perspective, port
-from lb.rpc.client import PBCarrier
 from lb.rpc.errors import error_of
 from lb.rpc.plain import OFFSET
-from lb.security import pki
-from lb.security.credentials import Credential
-from lb.security.identity import Identity
-from lb.security.tls import EndpointCredentials
-from lb.server.query import Questions
+from lb.rpc.realm import Offered
 from lb.service.bounds import Limits
 from lb.wire.lbxml import requests
-from tests.client import peers
-from tests.server.fixture import OTHER, Server
+from tests.rpc.served import USER, Served, reactor
+from tests.server.fixture import OTHER
 from tests.server.test_ingest import JOB, registration
-
-reactor: Any = _reactor
-USER = Identity(peers.IDENTITY)
 
 
 def long_registration(length: int) -> str:
@@ -59,49 +48,8 @@ async def refusal(remote: Any, method: str, *arguments: Any) -> LBError:
     raise AssertionError(f"{method} was answered with {answer!r}")
 
 
-class AtOnce:
-    """A thread that is done already."""
-
-    def call(self, function: Any, *arguments: Any) -> Deferred[Any]:
-        try:
-            return succeed(function(*arguments))
-        except LBError as error:
-            failed: Deferred[Any] = Deferred()
-            failed.errback(error)
-            return failed
-
-
-class Served(TestCase):
-    """A port on loopback and a client of it."""
-
-    timeout = 60
-
-    def setUp(self) -> None:
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        self.server = Server(directory)
-        self.addCleanup(self.server.close)
-        questions: Any = Questions(AtOnce(), self.server.lookup)
-        self.factory = port.PBFactory(questions, reactor, Limits())
-        trust = peers.trust()
-        self.credentials = EndpointCredentials(trust.credential, trust.authorities, reactor)
-        host = pki.DevelopmentPKI(peers.state_directory() / "pki").host
-        server = EndpointCredentials(Credential(host.certificate, host.key), trust.authorities, reactor)
-        creator = server.server(certificate_required=False)
-        listening = reactor.listenTCP(0, TLSMemoryBIOFactory(creator, False, self.factory), interface="127.0.0.1")
-        self.addCleanup(listening.stopListening)
-        self.address = Address("127.0.0.1", listening.getHost().port - OFFSET)
-        settings = Settings(query_server=self.address, query_server_override=True, query_timeout=30.0)
-        self.carrier = PBCarrier(TLSDialer(reactor, self.credentials), reactor, settings)
-        self.consumer = Consumer(self.carrier, settings)
-
-    async def tearDown(self) -> None:
-        await self.consumer.close()
-        # The port's side of a connection ends a moment after the client's.
-        while self.factory._connections:
-            waiter: Deferred[None] = Deferred()
-            reactor.callLater(0.001, waiter.callback, None)
-            await waiter
+class Asking(Served):
+    """Questions of a client."""
 
     async def test_questions(self) -> None:
         """Status, events, own jobs and ids come as they do over HTTPS; so does what may not be read."""
@@ -219,8 +167,9 @@ class Strangers(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        questions: Any = None
-        self.factory = port.PBFactory(questions, self.clock, Limits(connections=2, handshake=5, idle=60, message=10))
+        nothing: Any = None
+        offered = Offered(nothing, nothing, self.clock, 1)
+        self.factory = port.PBFactory(offered, Limits(connections=2, handshake=5, idle=60, message=10))
 
     def connect(self) -> tuple[port.Connection, _Transport]:
         connection: Any = self.factory.buildProtocol(None)
