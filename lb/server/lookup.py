@@ -31,8 +31,6 @@ _NEEDS_TEXTS: Final = frozenset({Attribute.JDL_ATTR})
 _LIMIT_EXCEEDED: Final = "Query result size limit exceeded"
 #: Jobs, or events, that one slice looks at: some 5 ms.
 PAGE: Final = 100
-#: Places that are sorted at once where no index gives their order.
-_PLACES: Final = 20_000
 
 
 class Answer(NamedTuple):
@@ -185,7 +183,7 @@ class Lookup:
         self._check_listed(peer, query)
         count = 0
         conditions = JobConditions(query.jobs, peer.name)
-        for keys in self._newest(peer, query, before):
+        for keys, last in self._newest(peer, query, before):
             entries = {entry.key: entry for entry in self._reader.entries(keys, texts=_needs_texts(query))}
             found = []
             for key in keys:
@@ -197,22 +195,18 @@ class Lookup:
                     yield found, key
                     return
             count += len(found)
-            yield found, keys[-1]
+            yield found, last
 
-    def _newest(self, peer: Identity, query: Query, before: int | None) -> Iterator[list[int]]:
-        """Keys of the jobs that may meet a query, newest first, a slice at a time."""
-        finder, found = self._reader.finder, self._plan(peer, query)
+    def _newest(self, peer: Identity, query: Query, before: int | None) -> Iterator[tuple[list[int], int]]:
+        """Keys of the jobs that may meet a query, newest first, a slice at a time, with the key to go on behind."""
+        found = self._plan(peer, query)
         if found.uniques is not None:
             named = (entry.key for entry in self._reader.jobs(found.uniques))
             keys = sorted((key for key in named if before is None or key < before), reverse=True)
-            yield from _pages(keys)
+            for start in range(0, len(keys), PAGE):
+                yield keys[start : start + PAGE], keys[start : start + PAGE][-1]
             return
-        most = PAGE if _in_order(found) else _PLACES
-        while keys := finder.newest(found.selection, before, most):
-            yield from _pages(keys)
-            if len(keys) < most:
-                return
-            before = keys[-1]
+        yield from self._reader.finder.newest(found.selection, before, PAGE)
 
     def why_none(self, peer: Identity, query: Query) -> LBError:
         """Why nothing meets a query, or may not be read: ENOENT, EIDRM, EPERM."""
@@ -337,20 +331,14 @@ class Lookup:
         return plan(query, peer.name, columns, finder.estimate)
 
     def _candidates(self, peer: Identity, query: Query, after: str, texts: bool) -> Iterator[list[JobEntry]]:
-        finder, found = self._reader.finder, self._plan(peer, query)
+        found = self._plan(peer, query)
         if found.uniques is not None:
             uniques = [unique for unique in found.uniques if unique > after]
             for start in range(0, len(uniques), PAGE):
                 yield self._reader.jobs(uniques[start : start + PAGE], texts=texts)
             return
-        most = PAGE if _in_order(found) else _PLACES
-        while places := finder.places(found.selection, after, most):
-            for start in range(0, len(places), PAGE):
-                keys = [place.key for place in places[start : start + PAGE]]
-                yield self._reader.entries(keys, texts=texts)
-            if len(places) < most:
-                return
-            after = places[-1].unique
+        for places in self._reader.finder.pages(found.selection, after, PAGE):
+            yield self._reader.entries([place.key for place in places], texts=texts) if places else []
 
 
 def was_cut(error: LBError, query: Query) -> bool:
@@ -374,19 +362,6 @@ def _sliced(events: Iterator[Event] | EventSorter, limit: int) -> Iterator[list[
 def _needs_texts(query: Query) -> bool:
     return Flag.CLASSADD in query.flags or any(
         condition.attribute in _NEEDS_TEXTS for group in query.jobs for condition in group
-    )
-
-
-def _pages(keys: Sequence[int]) -> Iterator[list[int]]:
-    for start in range(0, len(keys), PAGE):
-        yield list(keys[start : start + PAGE])
-
-
-def _in_order(found: Plan) -> bool:
-    """Whether an index gives a selection's jobs in the order of the answer."""
-    selection = found.selection
-    return selection.column is None or (
-        len(selection.ranges) == 1 and selection.ranges[0].low == selection.ranges[0].high is not None
     )
 
 

@@ -61,8 +61,17 @@ class Finder(Protocol):
     def places(self, selection: Selection, after: str, most: int) -> list[Place]:
         """The next jobs of a selection behind a unique part, at most so many, in the order of their unique parts."""
 
-    def newest(self, selection: Selection, before: int | None, most: int) -> list[int]:
-        """Keys of the newest jobs of a selection that are older than a key, at most so many, newest first."""
+    def pages(self, selection: Selection, after: str, most: int) -> Iterator[list[Place]]:
+        """The jobs of a selection behind a unique part, in the order of these, at most so many at once, or none.
+
+        Nothing is held open between the pages, and each takes milliseconds, however many jobs there are.
+        """
+
+    def newest(self, selection: Selection, before: int | None, most: int) -> Iterator[tuple[list[int], int]]:
+        """Keys of the jobs of a selection that are older than a key, newest first, at most so many at once, or none.
+
+        With each page the key behind which to go on; otherwise as `pages`.
+        """
 
     def last_event(self, key: int) -> tuple[int, int]:
         """Number and time of arrival (microseconds) of the last event of a job; zeros without any."""

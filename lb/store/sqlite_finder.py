@@ -1,7 +1,7 @@
 """Finding jobs in an SQLite database by selections: the reading side of queries, a page at a time.
 
-Where an index gives the order of the answer a page costs what it holds; where it does not, a selection is sorted
-for many pages at once. Knows nothing of conditions or of who asks.
+Where an index gives the order of the answer a page costs what it holds; where it does not, a small selection is
+sorted, and a great one picked out of all jobs in their order. Knows nothing of conditions or of who asks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from lb.store.columns import from_sql, reported, to_sql
 from lb.store.interface import StoredEvent
 from lb.store.selection import JOBID, PARENT, Arrived, Place, Range, Selection
 from lb.store.sqlite_index import indexed_value, read_indices
+from lb.store.sqlite_walk import Picked, by_key, by_unique_part
 
 #: Columns of `jobs` that stand for themselves.
 _OWN: Final = {JOBID: "unique_part", OWNER: "owner_key", PARENT: "parent"}
@@ -25,7 +26,9 @@ _OWN: Final = {JOBID: "unique_part", OWNER: "owner_key", PARENT: "parent"}
 _NUMBERS: Final = 20_000
 #: Ranges that a statement tells apart: SQLite refuses expressions of a thousand terms.
 _SPANS: Final = 100
-#: No event has a greater number.
+#: Jobs that are sorted at once where no index gives their order: some 10 ms.
+_SORTED: Final = 10_000
+#: No event and no job has a greater number.
 _LAST: Final = (1 << 63) - 1
 
 
@@ -35,7 +38,10 @@ class _Source(NamedTuple):
     table: str
     key: str
     condition: str
-    parameters: list[Any]
+    parameters: Sequence[Any]
+
+
+_ALL: Final = _Source("jobs", "id", "true", ())
 
 
 class SQLiteFinder:
@@ -56,7 +62,7 @@ class SQLiteFinder:
 
     def _source(self, selection: Selection) -> _Source | None:
         if selection.column is None:
-            return _Source("jobs", "id", "true", [])
+            return _ALL
         own = _OWN.get(selection.column)
         if own is not None:
             return _Source("jobs", "id", *_ranges(own, selection.ranges, _whole))
@@ -82,7 +88,7 @@ class SQLiteFinder:
         """The next jobs of a selection behind a unique part, at most so many, in the order of their unique parts."""
         with reported():
             # A column that was dropped meanwhile leads nowhere: all jobs are looked at then.
-            source = self._source(selection) or _Source("jobs", "id", "true", [])
+            source = self._source(selection) or _ALL
             # A job has one value in a column: nothing comes twice.
             rows = self._connection.execute(
                 f"SELECT {source.key}, unique_part FROM {source.table}"
@@ -91,16 +97,70 @@ class SQLiteFinder:
             ).fetchall()
         return [Place(key, from_sql(unique)) for key, unique in rows]
 
-    def newest(self, selection: Selection, before: int | None, most: int) -> list[int]:
-        """Keys of the newest jobs of a selection that are older than a key, at most so many, newest first."""
+    def pages(self, selection: Selection, after: str, most: int) -> Iterator[list[Place]]:
+        """The jobs of a selection behind a unique part, in the order of these, at most so many at once, or none.
+
+        Nothing is held open between the pages, and each takes milliseconds.
+        """
+        size = most if _point(selection) or selection.column in (None, JOBID) else _SORTED
+        picked = self._picked(selection, "j.", "i.") if size != most and self._great(selection) else None
+        if picked is not None:
+            with reported():
+                for rows in by_unique_part(self._connection, picked, to_sql(after), most):
+                    yield [Place(key, from_sql(unique)) for key, unique in rows]
+            return
+        while places := self.places(selection, after, size):
+            for start in range(0, len(places), most):
+                yield places[start : start + most]
+            if len(places) < size:
+                return
+            after = places[-1].unique
+
+    def newest(self, selection: Selection, before: int | None, most: int) -> Iterator[tuple[list[int], int]]:
+        """Keys of the jobs of a selection that are older than a key, newest first, at most so many at once, or none.
+
+        With each page the key behind which to go on. Nothing is held open between the pages, and each takes
+        milliseconds.
+        """
+        before = _LAST if before is None else before
+        ordered = selection.column is None or (selection.column in (OWNER, PARENT) and _point(selection))
+        size = most if ordered else _SORTED
+        picked = self._picked(selection) if size != most and self._great(selection) else None
+        if picked is not None:
+            with reported():
+                yield from by_key(self._connection, picked, before, most)
+            return
+        while keys := self._newest(selection, before, size):
+            for start in range(0, len(keys), most):
+                page = keys[start : start + most]
+                yield page, page[-1]
+            if len(keys) < size:
+                return
+            before = keys[-1]
+
+    def _newest(self, selection: Selection, before: int, most: int) -> list[int]:
         with reported():
-            source = self._source(selection) or _Source("jobs", "id", "true", [])
+            source = self._source(selection) or _ALL
             rows = self._connection.execute(
                 f"SELECT {source.key} FROM {source.table} WHERE {source.condition} AND {source.key} < ?"
                 f" ORDER BY {source.key} DESC LIMIT ?",
-                (*source.parameters, _LAST if before is None else before, most),
+                (*source.parameters, before, most),
             ).fetchall()
         return [key for (key,) in rows]
+
+    def _great(self, selection: Selection) -> bool:
+        """Whether there are too many jobs in a selection for them to be sorted."""
+        return self.estimate(selection, _SORTED) == _SORTED
+
+    def _picked(self, selection: Selection, jobs: str = "", indexed: str = "") -> Picked | None:
+        """What tells the jobs of a selection one by one, with the names of the tables; None for a dropped column."""
+        assert selection.column is not None
+        own = _OWN.get(selection.column)
+        if own is not None:
+            return Picked(*_ranges(f"+{jobs}{own}", selection.ranges, _whole))
+        with reported():
+            column = self._columns().get(selection.column)
+        return None if column is None else Picked(*_ranges(f"+{indexed}value", selection.ranges, indexed_value), column)
 
     def last_event(self, key: int) -> tuple[int, int]:
         """Number and time of arrival (microseconds) of the last event of a job; zeros without any."""
@@ -150,6 +210,11 @@ class SQLiteFinder:
                 (json.dumps(numbers),),
             ).fetchall()
         return [StoredEvent(arrived, line) for arrived, line in rows]
+
+
+def _point(selection: Selection) -> bool:
+    """Whether there is one value that all jobs of a selection have in its column."""
+    return len(selection.ranges) == 1 and selection.ranges[0].low == selection.ranges[0].high is not None
 
 
 def _whole(value: Any) -> Any:
