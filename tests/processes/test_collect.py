@@ -243,6 +243,7 @@ class UserTests(CollectTestCase):
     async def test_errors(self) -> None:
         """Brokers that cannot be used neither stop the server nor keep it from others; users are told what is wrong."""
         flow = Flow(self, PIKA)
+        flow.options = ("--broker", f"{flow.name}=stomp://127.0.0.1:1 {flow.way.text()}")  # fail-over
         secret = flow.way.text(login="guest:secret@")
         away = ("--broker", "away=stomp://127.0.0.1:1", "--collect", "away:/queue/q,as=logger")
         wrong = ("--broker", f"wrong={secret}", "--collect", "wrong:/queue/q,as=logger")

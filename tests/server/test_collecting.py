@@ -9,6 +9,7 @@ from unittest import mock
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.broker.collect import Outcome, Trouble
@@ -17,11 +18,13 @@ from lb.broker.source import read_source
 from lb.broker.url import read_url
 from lb.broker.vouching import Vouching, read_vouching
 from lb.model.errors import Code
+from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.brokersources import BrokerSources
 from lb.server.collecting import LOGGER_ACTIONS, EventStore, identify
 from lb.server.collector import Collector
 from lb.server.quarantine import Quarantine
+from lb.server.tap import Options
 from lb.service.metrics import figures, registry
 from lb.spool.filesystem import OSFileSystem
 from lb.spool.quarantine import decode_entries
@@ -195,3 +198,43 @@ class ServiceTests(StoreTestCase):
         self.begin("site:/topic/a,as=logger,durable=x", "site:/topic/b,as=logger,durable=y", "site:/queue/q,as=logger")
         names = [self.openers["site"].succeed().url.client_id for _ in range(3)]
         self.assertEqual(names, ["lb.x", "lb.y", None])
+
+
+class OptionTests(SynchronousTestCase):
+    """Sources and users among the server's options."""
+
+    def options(self, *arguments: str) -> Options:
+        options = Options()
+        options.parseOptions(list(arguments))
+        return options
+
+    def refused(self, *arguments: str) -> str:
+        """What is said of options that cannot be used."""
+        options = self.options(*arguments)
+        return str(self.assertRaises(usage.UsageError, lambda: options.read_sources(options.read_vouching())))
+
+    def test_file(self) -> None:
+        """All may stand in the file, in tables where they have keys."""
+        path = Path(self.mktemp())
+        path.write_text(
+            'broker = { site = "amqp://one stomp://two" }\n'
+            'collect = ["site:/queue/a", "site:/topic/b,as=logger"]\n'
+            'broker-user = { "site:CN=x,O=y" = "/O=y/CN=x FQAN:/vo" }\n'
+        )
+        options = self.options("--config", str(path))
+        vouching = options.read_vouching()
+        first, second = options.read_sources(vouching)
+        self.assertEqual((str(first), first.as_logger, second.as_logger), ("x-msg://site/queue/a", False, True))
+        self.assertEqual(vouching.identity("site", "CN=x,O=y"), Identity("/O=y/CN=x", ("/vo",)))
+        self.assertEqual([url.host for url in options.brokers["site"]], ["one", "two"])
+
+    def test_mistakes(self) -> None:
+        """Each mistake names its option and what would be right, also that nobody could ever be believed (P7)."""
+        broker = ("--broker", "site=amqp://h")
+        for arguments, words in (
+            (("--collect", "site:/queue/q"), "--collect: 'site:/queue/q': there is no broker site"),
+            ((*broker, "--collect", "site"), "--collect: 'site' is not NAME:DESTINATION"),
+            ((*broker, "--collect", "site:/queue/q"), "give --broker-user site:USER=SUBJECT, or as=logger"),
+            ((*broker, "--broker-user", "site:a=b"), "--broker-user: 'site:a=b' is not BROKER:USER=/SUBJECT"),
+        ):
+            self.assertIn(words, self.refused(*arguments))
