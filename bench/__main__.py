@@ -10,7 +10,7 @@ import tempfile
 from statistics import median
 from time import perf_counter
 
-from bench import alone, asking, collecting, collection, notifying, storing, tunnelling, whole_way
+from bench import alone, asking, collecting, collection, notifying, publishing, storing, tunnelling, whole_way
 from bench.frame import HEADING, Row, line
 from bench.site import site
 
@@ -26,6 +26,9 @@ ROWS: tuple[Row, ...] = (
     collection.UNRELATED,
     notifying.LATENCY,
     notifying.BESIDE,
+    publishing.RABBITMQ,
+    publishing.RABBITMQ_STOMP,
+    publishing.ACTIVEMQ,
     tunnelling.RABBITMQ,
     tunnelling.RABBITMQ_STOMP,
     tunnelling.ACTIVEMQ,
