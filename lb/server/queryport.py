@@ -265,7 +265,7 @@ class QueryConnection(Protocol):
             status, reason = self._reader.refusal
             self.log.info("request of {peer} refused: {reason}", peer=self._name(), reason=reason)
             self._closing = True
-            # A script looks for the usual words of the status, which the reason of C servers replaces in the first line.
+            # Scripts look for the usual words of the status, in whose place the reason of C servers stands.
             body, kind = (b"400 Bad Request\n", "text/plain") if status == 400 else (b"", http.PROTOCOL_TYPE)
             self.transport.write(http.response(status, body, content_type=kind, reason=reason))
             self.transport.unregisterProducer()
