@@ -238,6 +238,19 @@ class Full(Registered):
         self.assertEqual(self._receive(own, 9), ["Running"])
         self.assertEqual(self._receive(own, 9), [])
 
+    def test_present_states(self) -> None:
+        """P10: a new registration is told the states of more jobs than may wait for it bit by bit, each once."""
+        jobs = [f"{JOB[:-1]}{number}" for number in range(6)]
+        self.server.send_all([registered(job=job) for job in jobs])
+        own = self._register(1)
+        self.registry.tell(own.number, [jobid.parse(job).unique for job in jobs[:3]])
+        self.registry.tell(own.number, [jobid.parse(job).unique for job in jobs[3:]])
+        self.assertEqual([status.jobId for status in self._told(own)], jobs[:4])
+        self._receive(own, 4)
+        self.assertEqual([status.jobId for status in self._told(own)], jobs[4:])
+        self._receive(own, 4)
+        self.assertEqual(self._told(own), [])
+
     def test_states_of_older_rules(self) -> None:
         """P9: what older rules made is told as the present ones make it, to who catches up and to who just begins."""
         own = self._register(1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 from typing import Protocol as Interface
 
@@ -178,20 +178,33 @@ class Registry:
             self._follower.wake(woken)
 
     def tell(self, number: int, uniques: Collection[str]) -> None:
-        """Tell a registration the present states of jobs, as far as its owner may read them, in this order."""
-        known = self._writer.load(uniques)
-        self._tell(number, [known[unique] for unique in uniques if unique in known], ())
+        """Tell a registration the present states of jobs, as far as its owner may read them, in this order.
 
-    def _tell(self, number: int, jobs: Iterable[StoredJob], told: Collection[tuple[int, int]]) -> None:
+        Beyond what may wait for it, it is told them later.
+        """
+        known = self._writer.load(uniques)
+        notices: list[NewNotice] = []
+        missed: list[tuple[int, int]] = []
+        size = 0
+        for job, notice in self._notices(number, [known[unique] for unique in uniques if unique in known]):
+            if self.room(number, len(notices) + 1, size + len(notice.content)):
+                size += len(notice.content)
+                notices.append(notice)
+            else:
+                missed.append((number, job))
+        self._write(Outgoing(notices, missed))
+
+    def _notices(self, number: int, jobs: Iterable[StoredJob]) -> Iterator[tuple[int, NewNotice]]:
+        """What there is to tell a registration of jobs, with their keys."""
         registration = self._matcher.get(number)
         if registration is None:
             return
-        notices = []
         for job in jobs:
             made = self._content(registration, job)
             if made is not None:
-                notices.append(NewNotice(self.new_notice(), int(self._now() * 1_000_000), made, (number,)))
-        outgoing = Outgoing(notices)
+                yield job.key, NewNotice(self.new_notice(), int(self._now() * 1_000_000), made, (number,))
+
+    def _write(self, outgoing: Outgoing, told: Collection[tuple[int, int]] = ()) -> None:
         self._outbox.write(outgoing, told)
         self.stored(outgoing)
 
@@ -226,7 +239,8 @@ class Registry:
         missed = self._outbox.missed(number, min(_CATCH_UP, self._limits.waiting - waiting))
         known = self._writer.load([unique for _, unique in missed])
         jobs = [known[unique] for _, unique in missed if unique in known]
-        self._tell(number, jobs, [(number, job) for job, _ in missed])
+        notices = [notice for _, notice in self._notices(number, jobs)]
+        self._write(Outgoing(notices), [(number, job) for job, _ in missed])
         if not self._outbox.missed(number, 1):
             self._missing.discard(number)
 
