@@ -26,6 +26,8 @@ ROWS: tuple[Row, ...] = (
     collection.UNRELATED,
     notifying.LATENCY,
     notifying.BESIDE,
+    notifying.CROWD,
+    notifying.FROZEN,
     publishing.RABBITMQ,
     publishing.RABBITMQ_STOMP,
     publishing.ACTIVEMQ,

@@ -9,7 +9,9 @@ import multiprocessing
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from functools import partial
 from multiprocessing.connection import Connection
 from time import perf_counter, sleep
 
@@ -18,10 +20,12 @@ from bench.load import ask
 from bench.site import Site, check
 from bench.storing import store_port
 from lb.model import jobid, notifid
+from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Group, Operator
 from lb.model.status import State
 from lb.wire import http, il
 from lb.wire.lbxml.registrations import Function, Request, write_request
+from tests.processes.crowd import Crowd
 from tests.processes.daemon import replies
 
 _EVENTS = 8_000
@@ -58,7 +62,7 @@ def latency(site: Site) -> Measurement:
     with site.to_store() as connection:
         came = iter(replies(connection))
         with site.measuring() as measured:
-            for chunk in _paced():
+            for chunk in _paced(_EVENTS, _RATE):
                 lines = []
                 for number in chunk:
                     made.append(perf_counter())
@@ -73,12 +77,12 @@ def latency(site: Site) -> Measurement:
     return measured
 
 
-def _paced() -> Iterator[range]:
-    """Numbers of events, as many at a time as are due."""
+def _paced(count: int, rate: int) -> Iterator[range]:
+    """Numbers of events, as many at a time as are due at `rate` a second."""
     begun = perf_counter()
     sent = 0
-    while sent < _EVENTS:
-        due = min(_EVENTS, int((perf_counter() - begun) * _RATE) + 1)
+    while sent < count:
+        due = min(count, int((perf_counter() - begun) * rate) + 1)
         if due > sent:
             yield range(sent, due)
             sent = due
@@ -126,5 +130,58 @@ def beside_registrations(site: Site) -> Measurement:
     return store_port(site)
 
 
+_RECEIVERS = 1_000
+#: Events in a row for one after the other, half of which is for the receiver that may be frozen.
+_CROWD_EVENTS = 4_000
+_CROWD_RATE = 500
+
+
+def crowd(site: Site, *, frozen: bool = False) -> Measurement:
+    """1,000 receivers, each with a connection and a job of its own; half of all events is for one more receiver.
+
+    500 events a second, from making each to its notification; of the one more receiver, which may be frozen, nothing
+    is measured.
+    """
+    jobs = site.jobs(_RECEIVERS + 1)
+    with ExitStack() as stack:
+        others = stack.enter_context(closing(Crowd(site.pki, _RECEIVERS, _LOCATION.pattern.decode())))
+        one = stack.enter_context(closing(Crowd(site.pki, 1, _LOCATION.pattern.decode())))
+        site.processes["receivers"] = others.pid
+        with site.to_queries() as queries:
+            for job, port in zip(jobs, others.ports + one.ports, strict=True):
+                _register(queries, site, f"127.0.0.1:{port}", _equal(Attribute.JOBID, job))
+        connection = stack.enter_context(site.to_store())
+        came = iter(replies(connection))
+
+        def send(numbers: Iterable[int], job_of: Callable[[int], JobId]) -> list[float]:
+            made, lines = [], []
+            for number in numbers:
+                made.append(perf_counter())
+                lines.append(il.frame(site.pending(job_of(number), number)))
+            connection.sendall(b"".join(lines))
+            for _ in made:
+                check(next(came))
+            return made
+
+        # Connections are made by a first event of each job.
+        send(range(1, _RECEIVERS + 2), lambda number: jobs[number - 1])
+        others.wait_for(_RECEIVERS)
+        one.wait_for(1)
+        if frozen:
+            one.freeze()
+        first = _RECEIVERS + 2
+        with site.measuring() as measured:
+            made: list[float] = []
+            for chunk in _paced(_CROWD_EVENTS, _CROWD_RATE):
+                numbers = range(first + chunk.start, first + chunk.stop)
+                made += send(numbers, lambda number: jobs[-1 if number % 2 else number // 2 % _RECEIVERS])
+            expected = [number for number in range(first, first + _CROWD_EVENTS) if number % 2 == 0]
+            arrived = {number: moment for _, moment, number in others.wait_for(_RECEIVERS + len(expected))}
+        measured.latencies += [(arrived[number] - made[number - first]) * 1000 for number in expected]
+    return measured
+
+
+CROWD = Row("1000 receivers", crowd, (SERVER,))
+FROZEN = Row("1000 receivers one frozen", partial(crowd, frozen=True), (SERVER,))
 LATENCY = Row("notification latency", latency, (SERVER,), "5 ms")
 BESIDE = Row("10k notification registrations", beside_registrations, (SERVER,), "80 %")
