@@ -154,7 +154,7 @@ class Lookup:
         self._check(peer, query)
         limit = self._limit(query, self._limits.jobs)
         count = 0
-        for page in self.parts(peer, query):
+        for page in self.parts(peer, query, most=limit):
             if limit and count + len(page) > limit:
                 yield page[: limit - count]
                 raise LBError(errno.E2BIG, _LIMIT_EXCEEDED)
@@ -163,13 +163,14 @@ class Lookup:
         if not count:
             raise self._why_none(peer, query)
 
-    def parts(self, peer: Identity, query: Query, after: str = "") -> Iterator[list[JobStatus]]:
+    def parts(self, peer: Identity, query: Query, after: str = "", most: int = 0) -> Iterator[list[JobStatus]]:
         """As `job_pages`, but only jobs behind a unique part.
 
-        No limit counts, own jobs need no index, and to find none is no error.
+        No limit counts, own jobs need no index, and to find none is no error. `most`: so many are wanted, 0 = all, and
+        whether there is one more.
         """
         self._check_listed(peer, query)
-        for page in self._matching(peer, query, after):
+        for page in self._matching(peer, query, after, most + 1 if most else 0):
             yield [self._answered(peer, found, query.flags) for found in page]
 
     def newest(
@@ -183,7 +184,7 @@ class Lookup:
         self._check_listed(peer, query)
         count = 0
         conditions = JobConditions(query.jobs, peer.name)
-        for keys, last in self._newest(peer, query, before):
+        for keys, last in _cut(self._newest(peer, query, before), most):
             entries = {entry.key: entry for entry in self._reader.entries(keys, texts=_needs_texts(query))}
             found = []
             for key in keys:
@@ -315,12 +316,12 @@ class Lookup:
 
     # Which jobs are looked at.
 
-    def _matching(self, peer: Identity, query: Query, after: str = "") -> Iterator[list[Seen]]:
-        """The jobs that meet a query and may be read, a slice at a time."""
+    def _matching(self, peer: Identity, query: Query, after: str = "", most: int = 0) -> Iterator[list[Seen]]:
+        """The jobs that meet a query and may be read, a slice at a time; `most` as in `_cut`."""
         texts = _needs_texts(query)
         wanted = [job for group in query.jobs for job in map(_wanted_job, group) if job is not None]
         conditions = JobConditions(query.jobs, peer.name)
-        for entries in self._candidates(peer, query, after, texts):
+        for entries in self._candidates(peer, query, after, most, texts=texts):
             if wanted:
                 _check_server(entries, wanted)
             yield [found for entry in entries if (found := self._assembly.met(peer, conditions, entry)) is not None]
@@ -330,15 +331,29 @@ class Lookup:
         columns = {column for index in finder.indices() for column in index}
         return plan(query, peer.name, columns, finder.estimate)
 
-    def _candidates(self, peer: Identity, query: Query, after: str, texts: bool) -> Iterator[list[JobEntry]]:
+    def _candidates(
+        self, peer: Identity, query: Query, after: str, most: int, *, texts: bool
+    ) -> Iterator[list[JobEntry]]:
         found = self._plan(peer, query)
         if found.uniques is not None:
             uniques = [unique for unique in found.uniques if unique > after]
             for start in range(0, len(uniques), PAGE):
                 yield self._reader.jobs(uniques[start : start + PAGE], texts=texts)
             return
-        for places in self._reader.finder.pages(found.selection, after, PAGE):
-            yield self._reader.entries([place.key for place in places], texts=texts) if places else []
+        pages = ([place.key for place in page] for page in self._reader.finder.pages(found.selection, after, PAGE))
+        for keys, _ in _cut(((keys, 0) for keys in pages), most):
+            yield self._reader.entries(keys, texts=texts) if keys else []
+
+
+def _cut(pages: Iterator[tuple[list[int], int]], most: int) -> Iterator[tuple[list[int], int]]:
+    """Pages of keys, cut behind the first `most` ones, 0 = nowhere: where all of them are meant, no more are read."""
+    for keys, last in pages:
+        if 0 < most < len(keys):
+            yield keys[:most], keys[most - 1]
+            keys = keys[most:]
+            most = 0
+        yield keys, last
+        most = max(0, most - len(keys))
 
 
 def was_cut(error: LBError, query: Query) -> bool:

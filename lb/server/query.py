@@ -94,7 +94,7 @@ class Questions:
 
     async def _page(self, peer: Identity, query: Query, after: str, most: int) -> JobPage:
         found: list[JobStatus] = []
-        parts = self.lookup.parts(peer, query, after)
+        parts = self.lookup.parts(peer, query, after, most)
         while len(found) <= most and not await self.thread.call(_slice, parts, found, most):
             pass
         more = len(found) > most

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from lb.server.conditions import MAX_EFFORT
 from lb.server.lookup import PAGE, Limits, Lookup
 from lb.server.planner import plan
 from lb.state.job import Job, Texts
-from lb.store.interface import StoredJob
+from lb.store.interface import JobEntry, StoredJob
 from lb.store.selection import Range, Selection
 from lb.store.sqlite import SQLiteStore
 
@@ -321,6 +321,26 @@ class Queries(SynchronousTestCase):
         anything = Query(jobs=((Condition(Attribute.JOBID, Operator.UNEQUAL, jobid(3)),),))
         pages = list(self._lookup().job_pages(READER, anything))
         self.assertEqual([len(page) for page in pages], [PAGE - 1, 50])
+
+    def test_no_more(self) -> None:
+        """Where a limit ends an answer, one job behind it is read and no other; for the newest jobs not even that."""
+        self.writer.write(self.jobs[100:], [])
+        read: list[int] = []
+        entries = self.reader.entries
+
+        def counted(keys: Sequence[int], *, texts: bool = False) -> list[JobEntry]:
+            read.extend(keys)
+            return entries(keys, texts=texts)
+
+        self.patch(self.reader, "entries", counted)
+        groups = ((Condition(Attribute.JOBID, Operator.UNEQUAL, jobid(200)),),)
+        for limit in (1, 99, 100, 101, 149):
+            read.clear()
+            found = self._ids(Query(jobs=groups, soft_limit=limit, results=Results.LIMITED))
+            self.assertEqual((len(found), len(read)), (limit, limit + 1))
+            read.clear()
+            slices = list(self._lookup().newest(READER, Query(jobs=groups), None, limit))
+            self.assertEqual((sum(len(jobs) for jobs, _ in slices), len(read)), (limit, limit))
 
     def test_many_alternatives(self) -> None:
         """P10: thousands of alternatives, equal values and ranges, are found over an index as a few are."""
