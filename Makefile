@@ -2,6 +2,7 @@
 #   make run [ONCE=1] [BROKER=url] [STATE=dir]   both services, sample jobs, their states
 #   make test [T=tests.wire]                     set-up, checks and all tests; or a part of the tests
 #   make bench [ROWS="lock-step,one job"]        the table of docs/performance.md, or some of its rows
+#   make million [JOBS=1000000] [STORE=dir]      a server with a million jobs stored (4 GB, minutes); STORE is kept
 #   make docs                                    the site, man pages and shell completion, below build/
 #   make check | coverage | debs | venv | clean
 
@@ -10,7 +11,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check docs coverage bench debs venv clean
+.PHONY: run test check docs coverage bench million debs venv clean
 .NOTPARALLEL:
 
 # Variables given to make are in the environment of what it calls: ONCE, BROKER and STATE reach lb.run so.
@@ -44,6 +45,9 @@ coverage: venv
 
 bench: venv
 	@$(PY) -m bench $(if $(ROWS),"$(ROWS)")
+
+million: venv
+	@$(PY) -m bench.million $(if $(JOBS),--jobs $(JOBS)) $(if $(STORE),--store $(STORE)) $(if $(ROWS),--rows "$(ROWS)")
 
 debs:
 	@$(PYTHON) -m tests.peers.debs

@@ -23,6 +23,8 @@ from lb.wire import il
 from lb.wire.ulm import write_date
 from tests.processes.daemon import Daemon, connect, free_port, replies
 
+#: A sequence code, to be formatted with the number of the event.
+SEQCODE = "UI=000001:NS=0000000001:WM={:06d}:BH=0000000000:JSS=000000:LM=000000:LRMS=000000:APP=000000:LBS=000000"
 #: Bytes that bring an event to the 700 or so of the budget.
 _PADDING = "x" * 330
 
@@ -72,8 +74,7 @@ class Site:
         return (
             f'DATE={write_date(int(time() * 1_000_000))} HOST="bench.example.org" PROG=edg-wms LVL=SYSTEM '
             f'DG.PRIORITY=16 DG.SOURCE="WorkloadManager" DG.SRC_INSTANCE="{number}" DG.EVNT="{event}" '
-            f'DG.JOBID="{job}" DG.SEQCODE="UI=000001:NS=0000000001:WM={number:06d}:BH=0000000000:JSS=000000'
-            f':LM=000000:LRMS=000000:APP=000000:LBS=000000" {named}{attributes}'
+            f'DG.JOBID="{job}" DG.SEQCODE="{SEQCODE.format(number)}" {named}{attributes}'
         ).encode()
 
     def registration(self, job: JobId) -> bytes:
