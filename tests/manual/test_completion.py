@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from unittest import skipIf
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from lb.client.cli.completion import SHELLS
 from lb.manual.completion import script
 from lb.manual.tables import commands, daemons
 from tests.client.test_cli import lb
+from tests.peers.packages import FISH, ZSH, absence
 
 #: Called with a command line: says in a line what the script offers for its last word.
 _ASK = """
@@ -130,11 +131,9 @@ class BashTests(SynchronousTestCase):
 
 
 class OtherShellTests(SynchronousTestCase):
-    """What zsh and fish make of their scripts, where they are installed."""
+    """What zsh and fish make of their scripts."""
 
     def run_shell(self, shell: str, text: str) -> str:
-        if shutil.which(shell) is None:
-            raise SkipTest(f"{shell} is not installed")
         with tempfile.TemporaryDirectory() as home:
             file = Path(home, "script")
             file.write_text(script(shell), "utf-8")
@@ -144,11 +143,13 @@ class OtherShellTests(SynchronousTestCase):
             self.assertEqual("", ran.stderr)
             return ran.stdout
 
+    @skipIf(absence(ZSH), absence(ZSH))
     def test_zsh(self) -> None:
         """zsh reads the script and knows the command by it."""
         said = self.run_shell("zsh", "autoload -Uz compinit && compinit -u -D && source {} && print $_comps[lb]")
         self.assertEqual("_lb\n", said)
 
+    @skipIf(absence(FISH), absence(FISH))
     def test_fish(self) -> None:
         """fish offers commands, actions, options and values."""
         asked = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import skipIf
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from lb.bound import bounds_of
 from lb.client.cli import COMMANDS
@@ -19,6 +19,7 @@ from lb.manual.page import Example, Heading, Page, Paragraph, Synopsis, Terms
 from lb.manual.pages import MEANINGS, pages
 from lb.manual.tables import commands, daemons
 from lb.server.tap import Options as ServerOptions
+from tests.peers.packages import GROFF, absence
 
 _PAGES = {page.file: page for page in pages()}
 
@@ -122,10 +123,9 @@ class WrittenTests(SynchronousTestCase):
         found = {str(path.relative_to(share)) for path in share.rglob("*") if path.is_file()}
         self.assertEqual({f"man/man{page.section}/{page.file}" for page in pages()} | {*COMPLETIONS.values()}, found)
 
+    @skipIf(absence(GROFF), absence(GROFF))
     def test_groff(self) -> None:
         """groff has nothing to complain of."""
-        if shutil.which("groff") is None:
-            raise SkipTest("groff is not installed")
         for page in pages():
             told = subprocess.run(
                 ["groff", "-man", "-Tutf8", "-K", "utf8", "-ww", "-rLL=200n"],

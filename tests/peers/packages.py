@@ -25,8 +25,11 @@ RABBITMQ = Program("RabbitMQ", "rabbitmq-server", "/usr/lib/rabbitmq/lib/rabbitm
 ACTIVEMQ = Program("ActiveMQ", "activemq", "/usr/share/activemq/bin/activemq.jar")
 POSTGRESQL = Program("PostgreSQL", "postgresql", "/usr/lib/postgresql/*/bin/postgres")
 CHROMIUM = Program("Chromium", "chromium", "/usr/bin/chromium")
+ZSH = Program("zsh", "zsh", "/usr/bin/zsh")
+FISH = Program("fish", "fish", "/usr/bin/fish")
+GROFF = Program("groff", "groff-base", "/usr/bin/groff")
 
-PROGRAMS = (RABBITMQ, ACTIVEMQ, POSTGRESQL, CHROMIUM)
+PROGRAMS = (RABBITMQ, ACTIVEMQ, POSTGRESQL, CHROMIUM, ZSH, FISH, GROFF)
 
 
 def find(program: Program) -> Path | None:
