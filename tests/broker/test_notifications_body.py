@@ -59,7 +59,7 @@ class BodyTests(SynchronousTestCase):
 
     @given(st.text(max_size=30), st.binary(max_size=20))
     def test_any_text(self, text: str, binary: bytes) -> None:
-        """Whatever characters and bytes a state holds, the body is JSON in UTF-8 that says the same."""
+        """lb-test-notif-msg 4: whatever a state holds, characters or bytes, the body is JSON that says the same."""
         reason = text.encode("utf-8", "replace").decode() + binary.decode("utf-8", "surrogateescape")
         told = tell(JobStatus(owner=reason, destination=reason, reason=reason, condorId=reason))
         read = json.loads(told.body.encode("utf-8"))

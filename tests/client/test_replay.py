@@ -121,7 +121,7 @@ class ReplayTests(SynchronousTestCase):
         self.assertTrue(self.successResultOf(replaying).complete)
 
     def test_rate(self) -> None:
-        """With a rate no more events are sent than that many a second."""
+        """lb-generate-events 1: with a rate no more events are sent than that many a second."""
         replaying = self.start(sample("job-resubmitted"), rate=40.0)
         for second in range(1, 4):
             self.clock.pump([0.05] * 20)

@@ -99,8 +99,10 @@ class Commands(House):
         return answered[0]
 
     def test_installed(self) -> None:
-        """lb-test-binaries 1, lb-test-permissions 1 and 2, lb-test-server-local 2 and 3, lb-test-server-remote 2,
-        lb-test-logger-local 1, lb-test-logger-remote 1: the command is there, keys are private, ports are listened on.
+        """The command is there, keys are private, and all ports are listened on.
+
+        lb-test-binaries, lb-test-permissions 1 and 2, lb-test-server-local 2, lb-test-server-remote,
+        lb-test-logger-local, lb-test-logger-remote, testSocket.
         """
         script = Path(sysconfig.get_path("scripts"), "lb")
         self.assertTrue(os.access(script, os.X_OK))
@@ -121,8 +123,9 @@ class Commands(House):
                 self.assertIn(str(port), daemon.ready)
 
     def test_logging(self) -> None:
-        """lb-test-job-registration 1, lb-test-logevent 1 to 3, lb-test-il-recovery 1: events that the logger took while
-        the server was away, before it died itself, bring the job to its end, and read as they were written.
+        """Events that the logger took while the server was away, before it died itself, bring the job to its end.
+
+        lb-test-job-registration 1, lb-test-logevent, lb-test-il-recovery 1.
         """
         job = self.registered()
         self.server.stop()
@@ -138,8 +141,9 @@ class Commands(House):
             self.assertEqual(ulm.parse(ulm.write(event)), event, line)
 
     def test_pages(self) -> None:
-        """lb-test-https 1 to 8, lb-test-ws 1, 2, 3 and 5, check_srv_version: what pages and documents tell of a job, a
-        registration and the server; how requests without sense are refused.
+        """Pages and documents tell of a job, a registration and the server; requests without sense are refused.
+
+        lb-test-https, lb-test-ws 1, 2, 3 and 5, lb-test-notif-msg 2, check_srv_version.
         """
         job = self.registered()
         for path in "/", f"/{job.unique}":
@@ -172,8 +176,9 @@ class Commands(House):
         self.assertRegex(version, r"\d+\.\d+")
 
     def test_notifications(self) -> None:
-        """lb-test-notif 1 to 4, lb-test-notif-recovery 1 and 2, lb-test-notif-switch 1 to 3, lb-test-notif-stream 1:
-        what happened before the receiver came is told, so is what follows; a changed registration tells of its new job.
+        """What happened before the receiver came is told, so is what follows; a changed registration has its new job.
+
+        lb-test-notif, lb-test-notif-recovery, lb-test-notif-switch, lb-test-notif-stream.
         """
         first, second, ended = (self.registered() for _ in range(3))
         ended = self.live(ended, DONE)

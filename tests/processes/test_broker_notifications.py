@@ -77,7 +77,7 @@ class BrokerNotificationTests(BrokeredServer):
     """One server, one job, and brokers."""
 
     async def test_every_way(self) -> None:
-        """Each broker and driver, plain and TLS with a certificate: one message a state, in order, told apart by id."""
+        """lb-test-notif-msg 3: each broker and driver, plain and TLS: a message a state, in order, with its own id."""
         ways = [way for way in WAYS if not way.module.absent]
         await self.begin(ways)
         flows = [Flow(way) for way in ways]
@@ -107,7 +107,7 @@ class BrokerNotificationTests(BrokeredServer):
         self.assertNotIn(":guest", page)
 
     async def test_command_line(self) -> None:
-        """`lb notify new` with the address of a C client, and with a full one that asks for CloudEvents."""
+        """lb-test-notif-msg 1: `lb notify new` with the address of a C client, and with a full one for CloudEvents."""
         await self.begin([PIKA])
         flow = Flow(PIKA)
         session = await self.session(PIKA.url())

@@ -28,7 +28,7 @@ class Monitoring(SynchronousTestCase):
             return str(answer.read().decode())
 
     def test_both(self) -> None:
-        """Both are well and ready, and tell what their documentation lists."""
+        """lb-test-nagios-probe 1 and 2: both are well and ready, and tell what their documentation lists."""
         documented = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
         tables = documented.partition("| figure of the server |")[2].partition("| figure of the logger |")
         for name, table in (("lb", tables[0]), ("lb-logger", tables[2].partition("\n\n")[0])):

@@ -142,7 +142,7 @@ class People(House):
         return [name for name, _ in status.user_tags or ()]
 
     def test_acl(self) -> None:
-        """P7: who is not the owner reads and tags a job as its ACL says, under his own name though he has a proxy."""
+        """lb-test-changeacl, lb-test-acl-authz, P7: others read and tag a job as its ACL says, in their own name."""
         name = self.other.session.producer.identity
         self.assertEqual(name, "/O=LB Development/CN=other")
         self.assert_code(errno.EPERM, self.other.status, self.job)
@@ -166,7 +166,7 @@ class People(House):
         self.assertIn(b"check_auth()", self.quarantined())
 
     def test_payload(self) -> None:
-        """P7: whom the owner grants the payload, and who takes it, reads the job and tags it."""
+        """lb-test-switch-owner, P7: whom the owner grants the payload, and who takes it, reads the job and tags it."""
         name = self.other.session.producer.identity
         self.log(self.owner, "GrantPayloadOwnership", payload_owner=name)
         self.log(self.other, "TakePayloadOwnership")
@@ -176,7 +176,7 @@ class People(House):
         self.assertEqual(self.tags(self.until(lambda status: bool(self.tags(status)))), ["mine"])
 
     def test_many_jobs(self) -> None:
-        """P2, P4: of many jobs, logged while their server is away, each has its events in order and its state."""
+        """lb-l2 1 to 4, P2, P4: many jobs, logged while the server is away, have their events in order and their states."""
         chance = Random(20)
         lives = {}
         for _ in range(20):

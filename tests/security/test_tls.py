@@ -87,7 +87,7 @@ class IdentityTests(TLSCase):
         self.assertEqual((b"hello", b"hello"), (server.received, client.received))
 
     def test_proxies(self) -> None:
-        """Proxies of one and two levels and limited ones act for the end entity, and expire first."""
+        """lb-generate-fake-proxy: proxies of one and two levels and limited ones act for their owner, expire first."""
         proxy = self.user.proxy()
         for holder in (proxy, proxy.proxy(), self.user.proxy(LIMITED), proxy.proxy(LIMITED)):
             server, _ = self.visit(holder, required=True)
