@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lb.broker.amqp_model import FINAL, Channel, ChannelError, Incoming, properties_of, route
 from lb.broker.destination import Kind
-from lb.broker.errors import LostError, RefusedError
+from lb.broker.errors import LostError, RefusedError, UnroutableError
 from lb.broker.message import Message
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Lane:
                 deleted.append((sent, message))  # somebody took away a queue that is ours to make
             elif text is not None:
                 text = f"{self._session.url}: {message.destination}: nobody gets it: {text}"
-                self._session.refuse(sent, RefusedError(text, everything=False))
+                self._session.refuse(sent, UnroutableError(text))
             elif stored:
                 confirmed.append(sent)
             else:

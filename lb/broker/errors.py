@@ -29,6 +29,13 @@ class RefusedError(BrokerError):
         self.everything = everything
 
 
+class UnroutableError(RefusedError):
+    """No queue would get the message: whether that is a loss, its sender knows."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, everything=False)
+
+
 class ExpiredError(BrokerError):
     """The message was not confirmed before the time that it was good for."""
 

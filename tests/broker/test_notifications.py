@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from lb.broker.errors import LostError, RefusedError
+from lb.broker.errors import LostError, RefusedError, UnroutableError
 from lb.broker.message import Message
 from lb.broker.notifications import DEFAULT_PREFIXES, TopicLimits, Topics, read_format
 from lb.broker.url import BrokerURL, read_url
@@ -298,6 +298,19 @@ class RefusalTests(Brokered):
         ((body, reason),) = self.quarantine
         self.assertEqual(json.loads(body)["exitCode"], told[0])
         self.assertIn("no such exchange", reason)
+
+    def test_nobody_listens(self) -> None:
+        """A notification that no queue would get is told as well as it can be: it neither waits nor is kept."""
+        one = self._register()
+        told = self._tell(one, count=2)
+        session = self._here()
+        tag, _ = session.published.pop(0)
+        session.owner.refused(session, tag, UnroutableError("nobody gets it"))
+        self.assertEqual(_codes(session), told[1:])
+        self._confirm(session, 1)
+        self._advance(1)
+        self.assertEqual((self._waiting(one), self.quarantine), ([], []))
+        self.assertIsNone(self.notifier.trouble(one.number))
 
     def test_others_at_the_same_broker(self) -> None:
         """P5: beside a refused destination another one of the same broker gets everything."""

@@ -13,11 +13,15 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 from twisted.application.internet import backoffPolicy
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from lb.broker.dial import Opener
+from lb.broker.errors import UnroutableError
 from lb.broker.limits import LinkLimits, PublisherLimits
 from lb.broker.link import Link
+from lb.broker.message import Message
 from lb.broker.notifications import TopicLimits, Topics
 from lb.broker.publisher import Publisher
 from lb.broker.tunnel import Tunnel
@@ -70,7 +74,7 @@ class Brokers:
         link, publisher = self._publishers[topic.broker]
         compose = partial(message, destination=topic.destination, form=topic.form)
         delay = backoffPolicy(self._limits.first_pause, self._limits.longest_pause, 2.0)
-        return _Delivery(Tunnel(queue, compose, publisher, self._clock, delay, self._limits), link)
+        return _Delivery(Tunnel(queue, compose, _Forgiving(publisher), self._clock, delay, self._limits), link)
 
     def watch(self, registry: CollectorRegistry) -> None:
         """Have a registry ask for what we count."""
@@ -115,6 +119,25 @@ class _Delivery:
         """A refused destination first: that is for the owner of the registration to mend."""
         link = self._link
         return self._tunnel.refusal or link.blocked_reason or (str(link.trouble) if link.trouble is not None else None)
+
+
+class _Forgiving:
+    """A publisher to which it is no failure that nobody listens: an exchange without queues is like a topic then."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self.when_room = publisher.when_room
+
+    @property
+    def full(self) -> bool:
+        return self._publisher.full
+
+    def publish(self, message: Message) -> Deferred[None]:
+        return self._publisher.publish(message).addErrback(_forgive)
+
+
+def _forgive(failure: Failure) -> None:
+    failure.trap(UnroutableError)
 
 
 class _Nobody:
