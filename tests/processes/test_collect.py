@@ -39,8 +39,8 @@ from tests.peers import activemq, rabbitmq
 from tests.processes.daemon import Daemon, connect, free_port, replies
 from tests.server.test_ingest import registration, running
 
-ROUNDS = 4
-BATCH = 150
+ROUNDS = 3
+BATCH = 100
 RABBIT = (PIKA, TXAMQP, RABBIT_STOMP_TLS)
 ACTIVES = (ACTIVE, ACTIVE_TLS)
 
