@@ -71,6 +71,28 @@ class HTTPCarrier:
         await self._servers.close()
 
 
+class Pages:
+    """Pages of servers, as they are for scripts. On a connection that has asked for one, nothing else is answered."""
+
+    def __init__(self, dialer: Dialer, clock: IReactorTime, settings: Settings) -> None:
+        self._timeout = settings.query_timeout
+        self._servers: Pool[HTTPConnection] = Pool(
+            lambda address: HTTPConnection(address, dialer, clock), connections=settings.connections
+        )
+
+    async def get(self, server: Address, path: str) -> bytes:
+        """A page's body; raises EPERM, ENOENT and what else its status says."""
+        response = await self._servers.channel(server).send(http.page_request(path, str(server)), self._timeout)
+        error = http_status.page_failure(response.status, response.reason)
+        if error is not None:
+            raise LBError(error.code, f"{server}: {error.description}")
+        return response.body
+
+    async def close(self) -> None:
+        """End all connections; what is outstanding fails."""
+        await self._servers.close()
+
+
 class Consumer:
     """Asks over a carrier."""
 

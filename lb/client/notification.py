@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from typing import Final, NamedTuple
 
-from lb.client.consumer import Carrier
+from lb.client.consumer import Carrier, Pages
 from lb.client.settings import Address, Settings
 from lb.model import notifid
 from lb.model.errors import LBError
@@ -30,9 +30,10 @@ class Registration(NamedTuple):
 class Notifications:
     """Asks over a carrier. Validities are seconds since the epoch, None = what the server gives."""
 
-    def __init__(self, carrier: Carrier, settings: Settings) -> None:
+    def __init__(self, carrier: Carrier, settings: Settings, pages: Pages) -> None:
         self.settings = settings
         self._carrier = carrier
+        self._pages = pages
 
     @property
     def server(self) -> Address:
@@ -81,9 +82,22 @@ class Notifications:
         """End a registration, and what is waiting with it; raises ENOENT, EPERM."""
         await self._ask(Request(Function.DROP, identity))
 
+    async def listed(self, server: Address | None = None, *, all_owners: bool = False) -> list[JobId]:
+        """Our registrations on a server, or for its administrators those of everybody."""
+        at = server or self.server
+        page = await self._pages.get(at, "/NOTIF:?text?all" if all_owners else "/NOTIF:?text")
+        uniques = _facts(page).get("User_notifications", "")
+        return [notifid.of_unique(str(at), unique) for unique in uniques.split(",") if unique]
+
+    async def facts(self, identity: JobId) -> dict[str, str]:
+        """What its server knows of a registration, as its page for scripts says it; raises ENOENT, EPERM."""
+        server = Address(identity.host, identity.port)
+        return _facts(await self._pages.get(server, f"/NOTIF:{identity.notification}?text"))
+
     async def close(self) -> None:
         """End all connections; registrations stay."""
         await self._carrier.close()
+        await self._pages.close()
 
     async def _registered(self, asked: Request) -> Registration:
         valid = await self._ask(asked)
@@ -97,6 +111,12 @@ class Notifications:
         if answer.error is not None:
             raise LBError(answer.error.code, f"{asked.notifid}: {answer.error.description}")
         return answer.validity
+
+
+def _facts(page: bytes) -> dict[str, str]:
+    """A page of ``Name=value`` lines."""
+    lines = page.decode("utf-8", "surrogateescape").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def absolute(seconds: float | None, now: float) -> int | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from twisted.internet.defer import Deferred
 
-from lb.client.consumer import Carrier, Consumer, HTTPCarrier
+from lb.client.consumer import Carrier, Consumer, HTTPCarrier, Pages
 from lb.client.dialer import TLSDialer
 from lb.client.lease import Lease
 from lb.client.notification import Notifications, Registration
@@ -24,6 +24,7 @@ from lb.client.receiver import Receiver
 from lb.client.settings import Address, Settings, find_settings
 from lb.client.watch import Watch
 from lb.model.errors import LBError
+from lb.model.query import Query
 from lb.model.subject import normalise
 from lb.security.credentials import Credential, Surroundings, for_client, load, trust_directory
 from lb.security.identity import end_entity
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from lb.broker.url import BrokerURL
     from lb.broker.vouching import Vouching
     from lb.client.viabroker import BrokerProducer
+    from lb.rpc.client import PBCarrier
+    from lb.rpc.following import Following
 
 
 class Trust(NamedTuple):
@@ -81,11 +84,14 @@ class Session:
         self._reactor = reactor
         self._now = now
         self._credentials = EndpointCredentials(trust.credential, trust.authorities, reactor, now=now)
-        dialer = TLSDialer(reactor, self._credentials)
+        self._dialer = dialer = TLSDialer(reactor, self._credentials)
+        self._followed: PBCarrier | None = None
         self.producer = Producer(dialer, reactor, settings, self.identity, now=now)
         self.consumer = Consumer(_carrier(dialer, reactor, settings), settings)
         patient = msgspec.structs.replace(settings, query_timeout=settings.notification_timeout)
-        self.notifications = Notifications(HTTPCarrier(dialer, reactor, patient), settings)
+        self.notifications = Notifications(
+            HTTPCarrier(dialer, reactor, patient), settings, Pages(dialer, reactor, patient)
+        )
 
     def receiver(self, **arguments: Any) -> Receiver:
         """A port for notifications with the same credentials, listening; arguments as `Receiver` takes them.
@@ -153,8 +159,21 @@ class Session:
         agent.startService()
         return agent
 
+    async def follow(self, query: Query, *, server: Address | None = None, after: int | None = None) -> Following:
+        """The changes of the jobs that meet a query, over Perspective Broker; as `PBCarrier.follow`.
+
+        It is the caller's to close, before the session.
+        """
+        if self._followed is None:
+            from lb.rpc.client import PBCarrier  # few clients want it
+
+            self._followed = PBCarrier(self._dialer, self._reactor, self.settings)
+        return await self._followed.follow(server or self.settings.query_server, query, after)
+
     async def close(self) -> None:
         """End all connections."""
+        if self._followed is not None:
+            await self._followed.close()
         await self.producer.close()
         await self.consumer.close()
         await self.notifications.close()

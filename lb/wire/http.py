@@ -316,6 +316,12 @@ def request(method: str, path: str, body: bytes = b"", *, agent: str = CLIENT_NA
     return _framed(_request_head(method, path, agent), len(body)) + body
 
 
+def page_request(path: str, host: str) -> bytes:
+    """A request for a page, as a script would send it: a protocol client's means something else."""
+    head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/plain, */*\r\nUser-Agent: {CLIENT_NAME}\r\n\r\n"
+    return head.encode("ascii")
+
+
 @lru_cache(maxsize=256)
 def _response_head(status: int, content_type: str, reason: str) -> bytes:
     return (

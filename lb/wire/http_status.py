@@ -70,6 +70,13 @@ def status_of(operation: Operation, code: int) -> int:
 #: Statuses whose body is the answer document, with the error, if any, in its root.
 _DOCUMENT: Final = frozenset({200, 401, 404, 410, 501, 503, 579})
 _PLAIN: Final = {202: int(Code.ACCEPTED_OK), 405: errno.ENXIO, 415: errno.ENOTSUP}
+#: The error that a page with a status is about; of several the first one above.
+_OF_PAGES: Final = {status: code for code, status in reversed(_STATUSES[Operation.PAGE].items())}
+
+
+def page_failure(status: int, reason: str) -> LBError | None:
+    """The error that a page's status tells; None when the page is what was asked for."""
+    return None if status == 200 else LBError(_OF_PAGES.get(status, Code.SERVER_RESPONSE), f"{status} {reason}")
 
 
 def failure(status: int, reason: str, body: bytes) -> LBError | None:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from lb.client.consumer import HTTPCarrier
+from lb.client.consumer import HTTPCarrier, Pages
 from lb.client.lease import Lease
 from lb.client.notification import Notifications, Registration
 from lb.client.session import Session
@@ -29,6 +29,7 @@ from tests.wire_notification import recorded
 
 ID = notifid.parse("https://localhost:9000/NOTIF:Nl_gE9SlA0KpmBgAhveYLA")
 JOB = jobid.parse("https://localhost:9000/msw8BK0qi8up4XWiw6utvA")
+PAGES = Pages(FakeDialer(), Clock(), Settings())
 GROUPS: tuple[Group, ...] = ((Condition(Attribute.JOBID, Operator.EQUAL, JOB),),)
 
 
@@ -38,7 +39,7 @@ class DocumentTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.dialer = FakeDialer()
         settings = Settings(query_server=Address("localhost", 9000))
-        self.notifications = Notifications(HTTPCarrier(self.dialer, Clock(), settings), settings)
+        self.notifications = Notifications(HTTPCarrier(self.dialer, Clock(), settings), settings, PAGES)
 
     def check(self, name: str, coroutine: Coroutine[Deferred[Any], Any, Any]) -> Any:
         """Ask what a C client asked; returns the outcome."""
@@ -77,7 +78,7 @@ class DocumentTests(SynchronousTestCase):
         """A request goes to the server of the id; a fresh id is on the notification server, if there is one."""
         self.assertEqual(self.notifications.new_id().server, "localhost:9000")
         settings = Settings(notification_server=Address("lb.example.org", 9100))
-        notifications = Notifications(HTTPCarrier(self.dialer, Clock(), settings), settings)
+        notifications = Notifications(HTTPCarrier(self.dialer, Clock(), settings), settings, PAGES)
         self.assertEqual(notifications.new_id().server, "lb.example.org:9100")
         self.assertEqual(notifications.new_id(Address("h", 1)).server, "h:1")
         asking = Deferred.fromCoroutine(notifications.drop(ID))
@@ -108,7 +109,7 @@ class Scripted:
 class AnswerTests(SynchronousTestCase):
     def outcome(self, serve: Serve, ask: Callable[[Notifications], Coroutine[Deferred[Any], Any, Any]]) -> Any:
         self.carrier = Scripted(serve)
-        return Deferred.fromCoroutine(ask(Notifications(self.carrier, Settings())))
+        return Deferred.fromCoroutine(ask(Notifications(self.carrier, Settings(), PAGES)))
 
     def test_errors(self) -> None:
         """An error inside an answer is raised with the id it is about."""
@@ -147,7 +148,7 @@ class LeaseTests(SynchronousTestCase):
         self.validity = 100
         self.carrier = Scripted(self.serve)
         self.lease = Lease(
-            Notifications(self.carrier, Settings()),
+            Notifications(self.carrier, Settings(), PAGES),
             Registration(ID, 100),
             self.clock,
             now=self.clock.seconds,

@@ -103,6 +103,28 @@ class NotificationTests(SynchronousTestCase):
         last = receiver.receive()
         self.assertEqual((last.notifid, last.element("ce_node")), (str(other.notifid), "wn9"))
 
+    def test_listed(self) -> None:
+        """lb notify list and show print what there is, and what the server says of it; others' are not shown."""
+        made = self.new("127.0.0.1:1", self.of(self.job))
+        self.assertEqual(self.lb("list"), (0, f"{made.notifid}\n"))
+        code, shown = self.lb("show", str(made.notifid), "--json")
+        facts = json.loads(shown)
+        self.assertEqual(code, 0)
+        self.assertEqual((facts["Notif_id"], facts["Owner"]), (str(made.notifid), self.user))
+        self.assertEqual((facts["Destination"], facts["Job_id"]), ("127.0.0.1:1", self.job.unique))
+        self.assertIn("\ndestination  127.0.0.1:1\n", self.lb("show", str(made.notifid))[1])
+        self.client.run(lambda session: session.notifications.drop(made.notifid))
+        self.assertEqual(self.lb("list"), (0, ""))
+        self.assertEqual(self.lb("show", str(made.notifid))[0], 1)
+
+    def lb(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of an action of lb notify."""
+        command = [sys.executable, "-m", "lb.client.cli", "notify", *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, **self.environ}, timeout=PATIENCE, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
     def test_killed(self) -> None:
         """Server, receiver or both die amid changes: who binds again gets each at least once, in order."""
         seed = random.randrange(1 << 32)

@@ -149,6 +149,42 @@ def _drop(parser: Parser, arguments: list[str], around: Surroundings) -> int:
     return SUCCESS
 
 
+def _list(parser: Parser, arguments: list[str], around: Surroundings) -> int:
+    add_server(parser)
+    parser.add_argument("--all", "-A", action="store_true", help="those of everybody, for administrators")
+    add_output(parser)
+    add_connection(parser)
+    given = parser.parse_args(arguments)
+    with open_client(given, around) as client:
+        found = client.run(lambda session: session.notifications.listed(given.server, all_owners=given.all))
+    if given.json:
+        write_json(around.stdout, [str(identity) for identity in found])
+    else:
+        around.stdout.writelines(f"{identity}\n" for identity in found)
+    return SUCCESS
+
+
+def _show(parser: Parser, arguments: list[str], around: Surroundings) -> int:
+    parser.add_argument("notifid", nargs="+", metavar="ID")
+    add_output(parser)
+    add_connection(parser)
+    given = parser.parse_args(arguments)
+    identities = [notifid.parse(text) for text in given.notifid]
+    with open_client(given, around) as client:
+        for identity in identities:
+            facts = client.run(lambda session, identity=identity: session.notifications.facts(identity))
+            facts["Notif_id"] = str(identity)
+            if given.json:
+                write_json(around.stdout, facts)
+            else:
+                width = max(map(len, facts))
+                around.stdout.writelines(
+                    one_line(f"{name.replace('_', ' ').lower():{width}}  {value}".rstrip()) + "\n"
+                    for name, value in facts.items()
+                )
+    return SUCCESS
+
+
 def _receive(parser: Parser, arguments: list[str], around: Surroundings) -> int:
     parser.add_argument("notifid", nargs="*", metavar="ID", help="registrations to bind to here (default: none)")
     add_address(parser)
@@ -251,5 +287,7 @@ ACTIONS: Final[dict[str, tuple[Callable[[Parser, list[str], Surroundings], int],
     "change": (_change, "change the jobs that a registration is about"),
     "refresh": (_refresh, "extend the validity of a registration"),
     "drop": (_drop, "end a registration"),
+    "list": (_list, "print the ids of registrations"),
+    "show": (_show, "print what a server knows of registrations"),
     "receive": (_receive, "print notifications as they arrive"),
 }
