@@ -176,6 +176,7 @@ class Collect:
         self._subscription += 1
         self._waiting.clear()
         self._begin()
+        self._settle()
 
     def _begin(self) -> None:
         self._stream = _Stream(self._store.begin())

@@ -6,11 +6,13 @@ believed what their events say (P7).
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 from lb.broker.collect import Outcome, Take, Trouble
 from lb.broker.deadletter import Refusal
@@ -71,6 +73,8 @@ def identify(source: Source, vouching: Vouching, own_name: str) -> Identify:
 class EventStore:
     """The collector as a store of messages."""
 
+    log = Logger()
+
     def __init__(self, collector: Collecting, identify: Identify, most: int) -> None:
         """`most`: events in one message."""
         self._collector = collector
@@ -103,6 +107,11 @@ class EventStore:
             lines = read_lines(delivery.body, user, self._most)
         except LBError as error:
             return [error]
+        except Exception:  # a mistake of ours: raised, it would end each session that brings the message (P5)
+            self.log.failure(
+                "message {id} cannot be read, it is refused: {body!r}", id=delivery.id, body=delivery.body[:2000]
+            )
+            return [LBError(errno.EINVAL, "internal error of the server while reading this message")]
         submissions += [Submission(line, peer) for line in lines if not isinstance(line, LBError)]
         return [line if isinstance(line, LBError) else None for line in lines]
 

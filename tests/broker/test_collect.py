@@ -158,6 +158,15 @@ class OrderTests(SynchronousTestCase):
         self.successResultOf(stopped)
         self.assertEqual((self.site.acknowledged, self.site.store.taken), ([1], []))
 
+    def test_stop_without_session(self) -> None:
+        """A stop waits for nothing when the session ends before all is stored: nobody could acknowledge it."""
+        self.site.come(delivery(1))
+        stopped = self.site.collect.stop()
+        self.site.session.end(LOST)
+        self.successResultOf(stopped)
+        self.site.store.commit()
+        self.assertEqual(self.site.acknowledged, [])
+
     def test_stop_in_trouble(self) -> None:
         """A stop while the store is in trouble does not wait for it."""
         self.site.come(delivery(1))

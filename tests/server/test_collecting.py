@@ -30,6 +30,7 @@ from lb.spool.filesystem import OSFileSystem
 from lb.spool.quarantine import decode_entries
 from lb.store.interface import StoreError
 from lb.wire import ulm
+from lb.wire.eventmessage import read_lines
 from tests.broker.collecting import Openers, delivery
 from tests.server.fixture import OTHER, OWNER, Server
 from tests.server.test_ingest import JOB, line, registration, running
@@ -108,6 +109,19 @@ class EventTests(StoreTestCase):
         assert isinstance(first, Refusal)
         self.assertEqual((first.code, first.refused, first.parts), (Code.BROKEN_ULM, 2, 4))
         self.assertEqual((second, self.nodes()), (None, ["wn1", "wn2", "wn4"]))
+
+    def test_mistake(self) -> None:
+        """A message at which we fail is refused and logged; its neighbours are stored (P5)."""
+        self.server.send(registration())
+
+        def read(body: bytes, *others: Any) -> Any:
+            return read_lines(body, *others) if b"wn" in body else 1 / 0
+
+        with mock.patch("lb.server.collecting.read_lines", read):
+            outcomes = self.believed(message(running(1, "wn1")), message("odd"), message(running(2, "wn2")))
+        refusal = Refusal(22, "internal error of the server while reading this message")
+        self.assertEqual((outcomes, self.nodes()), ([None, refusal, None], ["wn1", "wn2"]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_twice(self) -> None:
         """The same message twice changes nothing (P3)."""
