@@ -16,19 +16,21 @@ from twisted.spread import pb
 
 from lb.model.errors import LBError, invalid
 from lb.model.query import Flag
-from lb.model.status import JobStatus
 from lb.rpc.errors import RefusedError
 from lb.rpc.pages import OpenAnswers
 from lb.rpc.subscriptions import Subscriptions
 from lb.security.identity import Identity
-from lb.server.lookup import Answer, EventsAnswer
+from lb.server.answers import Answers
+from lb.server.draft import Stream
 from lb.server.query import Questions
 from lb.service.watch import Watch
-from lb.wire.lbxml import requests, results
+from lb.wire.lbxml import requests
 from lb.wire.lbxml import status as status_document
 
 #: Calls of one connection that may wait for their answer.
 MAX_CALLS = 32
+#: Bytes of one answer; it waits on disk for its reader.
+MAX_ANSWER: Final = 1 << 30
 
 
 class Perspective(pb.Avatar):
@@ -40,6 +42,7 @@ class Perspective(pb.Avatar):
         self, questions: Questions, peer: Identity, subscriptions: Subscriptions, watch: Watch | None = None
     ) -> None:
         self._questions = questions
+        self._documents = Answers(questions, MAX_ANSWER)
         self._subscriptions = subscriptions
         self._watch = watch if watch is not None else Watch()
         self._peer = peer
@@ -48,7 +51,7 @@ class Perspective(pb.Avatar):
 
     def logout(self) -> None:
         """The peer is gone."""
-        self._answers.clear()
+        self._answers.end()
         self._subscriptions.clear()
 
     def perspectiveMessageReceived(self, broker: Any, message: str, args: Any, kw: Any) -> Any:
@@ -65,10 +68,13 @@ class Perspective(pb.Avatar):
         self._calls += 1
         began = self._watch.begin()
         called = maybeDeferred(_checked, method, arguments, named)
-        called.addCallback(lambda answer: self._answers.paged(answer) if isinstance(answer, bytes) else answer)
+        called.addCallback(self._told)
         called.addBoth(self._called, began, message, arguments)
         called.addErrback(self._refused, message)
         return broker.serialize(called, self, method, arguments, named)
+
+    def _told(self, answer: Any) -> Any:
+        return self._answers.paged(answer) if isinstance(answer, bytes | Stream) else answer
 
     def _called(self, result: Any, began: float, message: str, arguments: Any) -> Any:
         self._calls -= 1
@@ -85,29 +91,13 @@ class Perspective(pb.Avatar):
             error = LBError(errno.EIO, "internal error of the server")
         return Failure(RefusedError(error))
 
-    def perspective_query_jobs(self, document: bytes) -> Deferred[bytes]:
+    def perspective_query_jobs(self, document: bytes) -> Deferred[Stream]:
         """The jobs that a query document asks for, as a result document, which also tells of errors."""
-        query = requests.read_jobs(document)
+        return self._documents.document(self._documents.about_jobs(self._peer, requests.read_jobs(document)))
 
-        def found(answer: Answer) -> bytes:
-            rows = (
-                (
-                    None if Flag.NO_JOBS in query.flags else status.jobId,
-                    None if Flag.NO_STATES in query.flags else status_document.write(status),
-                )
-                for status in answer.jobs
-            )
-            return b"".join(results.write_jobs(rows, answer.error))
-
-        return self._questions.answer_jobs(self._peer, query).addCallback(found)
-
-    def perspective_query_events(self, document: bytes) -> Deferred[bytes]:
+    def perspective_query_events(self, document: bytes) -> Deferred[Stream]:
         """The events that a query document asks for, as a result document."""
-
-        def found(answer: EventsAnswer) -> bytes:
-            return b"".join(results.write_events(answer.events, answer.error))
-
-        return self._questions.answer_events(self._peer, requests.read_events(document)).addCallback(found)
+        return self._documents.document(self._documents.about_events(self._peer, requests.read_events(document)))
 
     def perspective_status(self, unique: bytes, flags: int = 0) -> Deferred[bytes]:
         """The state of one job, by the unique part of its id, as a status document."""
@@ -115,13 +105,9 @@ class Perspective(pb.Avatar):
             status_document.write
         )
 
-    def perspective_own_jobs(self) -> Deferred[bytes]:
+    def perspective_own_jobs(self) -> Deferred[Stream]:
         """The ids of the caller's own jobs, as the document of ``GET /``."""
-
-        def found(jobs: list[JobStatus]) -> bytes:
-            return b"".join(results.write_user_jobs(str(job.jobId) for job in jobs))
-
-        return self._questions.own_jobs(self._peer, Flag(0)).addCallback(found)
+        return self._documents.document(self._documents.about_own_jobs(self._peer))
 
     def perspective_subscribe(self, document: bytes, callback: pb.RemoteReference, after: int = -1) -> tuple[int, int]:
         """Follow the jobs that a query document asks for, from behind a number on; see `Subscriptions.subscribe`.

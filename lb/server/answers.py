@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from time import perf_counter
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -46,6 +46,15 @@ def empty(frame: Frame, error: LBError) -> bytes:
     return http.response(status_of(frame.operation, error.code), b"".join(frame.write(error)))
 
 
+class Question(NamedTuple, Generic[_T]):
+    """What is found for a query, a slice at a time, and how it is written."""
+
+    frame: Frame
+    pages: Iterator[list[_T]]
+    write: Callable[[_T], bytes]
+    query: Query
+
+
 class Answers:
     """Makes documents of what is found for questions."""
 
@@ -55,58 +64,64 @@ class Answers:
         self._lookup = questions.lookup
         self._most = most
 
-    def jobs(self, peer: Identity, query: Query) -> Deferred[bytes | Stream]:
-        """The answer to a query for jobs; fails with mistakes of ours only."""
+    def about_jobs(self, peer: Identity, query: Query) -> Question[JobStatus]:
+        """A query for jobs."""
 
         def write(status: JobStatus) -> bytes:
             jobid = None if Flag.NO_JOBS in query.flags else status.jobId
             return results.write_job(jobid, None if Flag.NO_STATES in query.flags else status_document.write(status))
 
-        return self._begin(JOBS, self._lookup.job_pages(peer, query), write, query)
+        return Question(JOBS, self._lookup.job_pages(peer, query), write, query)
 
-    def events(self, peer: Identity, query: Query) -> Deferred[bytes | Stream]:
-        """The answer to a query for events; as `jobs`."""
+    def about_events(self, peer: Identity, query: Query) -> Question[Event]:
+        """A query for events."""
+        return Question(EVENTS, self._lookup.event_pages(peer, query), event_document.write, query)
 
-        def write(event: Event) -> bytes:
-            return event_document.write(event)
-
-        return self._begin(EVENTS, self._lookup.event_pages(peer, query), write, query)
-
-    def own_jobs(self, peer: Identity) -> Deferred[bytes | Stream]:
-        """The answer to ``GET /``; as `jobs`."""
+    def about_own_jobs(self, peer: Identity) -> Question[JobStatus]:
+        """``GET /``."""
 
         def write(status: JobStatus) -> bytes:
             return results.write_user_job(str(status.jobId))
 
-        return self._begin(USER_JOBS, self._lookup.own_job_pages(peer, Flag.NO_STATES), write, Query())
+        return Question(USER_JOBS, self._lookup.own_job_pages(peer, Flag.NO_STATES), write, Query())
 
-    def _begin(
-        self, frame: Frame, pages: Iterator[list[_T]], write: Callable[[_T], bytes], query: Query
-    ) -> Deferred[bytes | Stream]:
-        return Deferred.fromCoroutine(self._document(frame, pages, write, query))
+    def response(self, asked: Question[Any]) -> Deferred[bytes | Stream]:
+        """The answer over HTTP; fails with mistakes of ours only."""
+        return Deferred.fromCoroutine(self._response(asked))
 
-    async def _document(
-        self, frame: Frame, pages: Iterator[list[_T]], write: Callable[[_T], bytes], query: Query
-    ) -> bytes | Stream:
+    def document(self, asked: Question[Any]) -> Deferred[Stream]:
+        """The answer's document; fails with `LBError` where there is none."""
+        return Deferred.fromCoroutine(self._document(asked)).addCallback(lambda found: found[0])
+
+    async def _response(self, asked: Question[Any]) -> bytes | Stream:
+        try:
+            document, error = await self._document(asked)
+        except LBError as refused:
+            return empty(asked.frame, refused)
+        status = status_of(asked.frame.operation, error.code if error is not None else 0)
+        whole = document.whole
+        return (
+            http.response(status, whole)
+            if whole is not None
+            else document.behind(http.response_head(status, document.size))
+        )
+
+    async def _document(self, asked: Question[Any]) -> tuple[Stream, LBError | None]:
+        """The document, and the error of one that was cut."""
         draft, found = Draft(self._most), None
         try:
-            while not await self._thread.call(_slice, pages, write, draft):
+            while not await self._thread.call(_slice, asked.pages, asked.write, draft):
                 pass
         except LBError as error:
-            if not was_cut(error, query):
+            if not was_cut(error, asked.query):
                 draft.close()
-                return empty(frame, error)
+                raise
             found = error
         except BaseException:
             draft.close()
             raise
-        first, last = frame.write(found)
-        status = status_of(frame.operation, found.code if found is not None else 0)
-        whole = draft.whole
-        if whole is not None:
-            return http.response(status, first + whole + last)
-        length = len(first) + draft.size + len(last)
-        return Stream(http.response_head(status, length) + first, draft, last)
+        first, last = asked.frame.write(found)
+        return Stream(first, draft, last), found
 
 
 def _slice(pages: Iterator[list[_T]], write: Callable[[_T], bytes], draft: Draft) -> bool:

@@ -69,16 +69,31 @@ class Draft:
 
 
 class Stream:
-    """A response that is sent in pieces."""
+    """A document, or a response, that is sent in pieces."""
 
     def __init__(self, before: bytes, draft: Draft, after: bytes) -> None:
-        """`before`: the head and the beginning of the body; `after`: its end."""
+        """`before`: what stands before the draft, e.g. a head and the beginning of the body; `after`: its end."""
         self._before = before
         self._draft = draft
         self._after = after
 
+    @property
+    def size(self) -> int:
+        """Bytes of it all."""
+        return len(self._before) + self._draft.size + len(self._after)
+
+    @property
+    def whole(self) -> bytes | None:
+        """Everything, when it is in memory."""
+        draft = self._draft.whole
+        return None if draft is None else self._before + draft + self._after
+
+    def behind(self, head: bytes) -> Stream:
+        """The same with a head before it."""
+        return Stream(head + self._before, self._draft, self._after)
+
     def pieces(self) -> Iterator[bytes]:
-        """The whole response, once."""
+        """All of it, once."""
         yield self._before
         yield from self._draft.pieces()
         yield self._after

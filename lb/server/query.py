@@ -19,7 +19,7 @@ from lb.model.jobid import parse_cached
 from lb.model.query import Flag, Query
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
-from lb.server.lookup import PAGE, Answer, EventsAnswer, JobPage, Lookup, Newest, was_cut
+from lb.server.lookup import PAGE, Answer, JobPage, Lookup, Newest, was_cut
 from lb.service.worker import Caller
 from lb.store.interface import Connection
 
@@ -50,10 +50,6 @@ class Questions:
     def sequence_code(self, peer: Identity, unique: str) -> Deferred[str]:
         return self.thread.call(self.lookup.sequence_code, peer, unique)
 
-    def own_jobs(self, peer: Identity, flags: Flag) -> Deferred[list[JobStatus]]:
-        """All jobs of the peer; ENOENT with the peer's name when there is none, EPERM for who has none."""
-        return Deferred.fromCoroutine(self._own_jobs(peer, flags))
-
     def jobs(self, peer: Identity, query: Query) -> Deferred[list[JobStatus]]:
         """Jobs for a page: an answer that was cut comes as it is."""
         return self.answer_jobs(peer, query).addCallback(lambda answer: answer.jobs)
@@ -81,16 +77,6 @@ class Questions:
         found: list[JobStatus] = []
         cut = self._cut(query, self.lookup.job_pages(peer, query), found)
         return Deferred.fromCoroutine(cut).addCallback(lambda error: Answer(found, error))
-
-    def answer_events(self, peer: Identity, query: Query) -> Deferred[EventsAnswer]:
-        found: list[Event] = []
-        cut = self._cut(query, self.lookup.event_pages(peer, query), found)
-        return Deferred.fromCoroutine(cut).addCallback(lambda error: EventsAnswer(found, error))
-
-    async def _own_jobs(self, peer: Identity, flags: Flag) -> list[JobStatus]:
-        found: list[JobStatus] = []
-        await self._slices(self.lookup.own_job_pages(peer, flags), found)
-        return found
 
     async def _page(self, peer: Identity, query: Query, after: str, most: int) -> JobPage:
         found: list[JobStatus] = []

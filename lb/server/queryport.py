@@ -79,18 +79,20 @@ class QueryPort:
 
     def _query_jobs(self, request: http.Request, peer: Identity) -> Deferred[bytes | Stream]:
         try:
-            return self._answers.jobs(peer, requests.read_jobs(request.body))
+            asked = self._answers.about_jobs(peer, requests.read_jobs(request.body))
         except LBError as error:
             return succeed(_unread(answers.JOBS, error))
+        return self._answers.response(asked)
 
     def _query_events(self, request: http.Request, peer: Identity) -> Deferred[bytes | Stream]:
         try:
-            return self._answers.events(peer, requests.read_events(request.body))
+            asked = self._answers.about_events(peer, requests.read_events(request.body))
         except LBError as error:
             return succeed(_unread(answers.EVENTS, error))
+        return self._answers.response(asked)
 
     def _own_jobs(self, request: http.Request, peer: Identity) -> Deferred[bytes | Stream]:
-        return self._answers.own_jobs(peer)
+        return self._answers.response(self._answers.about_own_jobs(peer))
 
     def _indexed(self, request: http.Request, peer: Identity) -> Deferred[bytes | Stream]:
         def found(configured: tuple[Index, ...]) -> bytes:
