@@ -118,7 +118,7 @@ class Simple(Scripts):
         self.assertEqual(set(found), set(jobid.subjobs(parent, 5)))
 
     def test_delivery(self) -> None:
-        """lb-test-event-delivery 1 to 4: Ready, Done; of two subjobs Ready and Done Waiting is made, of two Cleared."""
+        """lb-test-event-delivery: Ready, Done; of subjobs Ready and Done Waiting is made, of two Cleared; purged."""
         job = self.script.register()
         self.script.live(job, READY)
         self.assertEqual(self.state(job), "Ready")

@@ -176,7 +176,7 @@ class People(House):
         self.assertEqual(self.tags(self.until(lambda status: bool(self.tags(status)))), ["mine"])
 
     def test_many_jobs(self) -> None:
-        """lb-l2 1 to 4, P2, P4: many jobs, logged while the server is away, have their events in order and their states."""
+        """lb-l2 1 to 4, P2, P4: of jobs logged while the server is away each has its events in order, and its state."""
         chance = Random(20)
         lives = {}
         for _ in range(20):
