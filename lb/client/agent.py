@@ -38,14 +38,7 @@ class ClientRegistrar:
 
 
 def _bound(owner: Identity, groups: tuple[Group, ...]) -> tuple[Group, ...]:
-    """The conditions, and that the jobs are the owner's; whom conditions leave open is the owner, not the agent."""
+    """The conditions, and that the jobs are the owner's."""
     if owner.name is None:
         raise forbidden("nobody may register without a name")
-    own = (Condition(Attribute.OWNER, Operator.EQUAL, owner.name),)
-    return (*(tuple(_named(condition, owner.name) for condition in group) for group in groups), own)
-
-
-def _named(condition: Condition, name: str) -> Condition:
-    if condition.attribute is Attribute.OWNER and condition.value is None and condition.operator != Operator.CHANGED:
-        return Condition(condition.attribute, condition.operator, name)
-    return condition
+    return (*groups, (Condition(Attribute.OWNER, Operator.EQUAL, owner.name),))
