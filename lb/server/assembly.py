@@ -17,7 +17,7 @@ from lb.model.status import PARENT_TYPES, STATES, JobStatus, JobType, State
 from lb.security.acl import ACL
 from lb.security.identity import Identity
 from lb.security.policy import Policy
-from lb.server.access import Access, access, anonymised, reduced, told, without_descriptions
+from lb.server.access import Access, access, anonymised, of_everybody, reduced, told, without_descriptions
 from lb.server.conditions import JobConditions
 from lb.server.events import read_events
 from lb.store.interface import JobEntry, Reader, StoredEvent
@@ -43,6 +43,10 @@ class Assembly:
         self._reader = reader
         self._policy = policy
         self._salt = salt
+
+    def is_nobody(self, peer: Identity) -> bool:
+        """Whether a peer has no name, and may read nothing either."""
+        return peer.name is None and of_everybody(self._policy(), peer) is Access.NONE
 
     def seen(self, peer: Identity, entry: JobEntry) -> Seen | None:
         """A job as `peer` may see it, None when it may not be read at all (security.md §11.1)."""

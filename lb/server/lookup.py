@@ -89,25 +89,27 @@ class Lookup:
 
     def status(self, peer: Identity, unique: str, flags: Flag) -> JobStatus:
         """The state of one job; EPERM, ENOENT, EIDRM."""
-        found = self._assembly.seen(peer, self._entry(unique, texts=Flag.CLASSADD in flags))
+        found = self._assembly.seen(peer, self._entry(peer, unique, texts=Flag.CLASSADD in flags))
         if found is None:
             raise forbidden("not owner")
         return self._assembly.status(peer, found, flags)
 
     def events_of(self, peer: Identity, unique: str) -> list[Event]:
         """The events of one job in event order; EPERM, ENOENT, EIDRM."""
-        return self._assembly.events_for(peer, self._entry(unique))
+        return self._assembly.events_for(peer, self._entry(peer, unique))
 
     def sequence_code(self, peer: Identity, unique: str) -> str:
         """The code of the last event that moved a job's state; EPERM, ENOENT, EIDRM."""
-        if not self._assembly.readable_events(peer, self._entry(unique)):
+        if not self._assembly.readable_events(peer, self._entry(peer, unique)):
             raise forbidden("not owner")
         code = self._reader.last_code(unique)
         if code is None:
             raise missing("no state in DB")
         return code
 
-    def _entry(self, unique: str, *, texts: bool = False) -> JobEntry:
+    def _entry(self, peer: Identity, unique: str, *, texts: bool = False) -> JobEntry:
+        if self._assembly.is_nobody(peer):
+            raise forbidden("user not authenticated")  # and learns of no job whether it is there
         entry = self._reader.job(unique, texts=texts)
         if entry is None:
             raise self._gone([unique]) or missing(f"jobid='{unique}' not registered in DB")
@@ -215,7 +217,7 @@ class Lookup:
 
     def related(self, peer: Identity, unique: str) -> list[Connection]:
         """What a job is connected to, by how it is; EPERM, ENOENT, EIDRM."""
-        entry = self._entry(unique)
+        entry = self._entry(peer, unique)
         found = self._assembly.seen(peer, entry)
         if found is None or found.access not in (Access.FULL, Access.ANONYMISED):
             raise forbidden("not owner")
@@ -305,7 +307,9 @@ class Lookup:
 
     def _why_none(self, peer: Identity, query: Query) -> LBError:
         """A single job that exists but may not be read is a matter of permission (wire-query.md §7.2)."""
-        if len(query.jobs) == 1 and len(query.jobs[0]) == 1 and peer.name is not None:
+        if self._assembly.is_nobody(peer):
+            return missing("no matching jobs found")
+        if len(query.jobs) == 1 and len(query.jobs[0]) == 1:
             wanted = _wanted_job(query.jobs[0][0])
             entry = self._reader.job(wanted.unique) if wanted is not None else None
             if entry is not None and self._assembly.seen(peer, entry) is None:
@@ -320,9 +324,10 @@ class Lookup:
         """The jobs that meet a query and may be read, a slice at a time; `most` as in `_cut`."""
         texts = _needs_texts(query)
         wanted = [job for group in query.jobs for job in map(_wanted_job, group) if job is not None]
+        nobody = self._assembly.is_nobody(peer)
         conditions = JobConditions(query.jobs, peer.name)
         for entries in self._candidates(peer, query, after, most, texts=texts):
-            if wanted:
+            if wanted and not nobody:
                 _check_server(entries, wanted)
             yield [found for entry in entries if (found := self._assembly.met(peer, conditions, entry)) is not None]
 

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model.errors import LBError
 from lb.model.jobid import JobId, parse
+from lb.model.query import of_job
 from lb.model.status import STATES, State
 from lb.security.identity import ANONYMOUS, Identity
 from lb.security.policy import Action
@@ -22,7 +23,7 @@ from lb.server.admin import dumpfile
 from lb.server.admin.retention import Retention, read_ages
 from lb.store.interface import StoreError
 from lb.wire import http, il, indexing, ulm
-from lb.wire.lbxml import dump, purge, requests, results, statistics
+from lb.wire.lbxml import dump, purge, requests, results, sequence, statistics
 from tests.server.administered import ADMIN, ALL, DUMPED, LISTED, NOW, REALLY, Administered
 from tests.server.fixture import OTHER, OWNER
 from tests.server.test_ingest import JOB, line, registration, running
@@ -526,6 +527,25 @@ class Archives(Case):
 
 class Allowed(Case):
     """P7: who may do what."""
+
+    def test_nobody(self) -> None:
+        """P7: who shows no certificate is told the same of jobs that are there, that are not, and that were purged."""
+        here, gone = self._jobs(1, "here")[0], self._jobs(1, "gone")[0]
+        self.lb.purge(jobs=(parse(gone),))
+        told: dict[str, set[tuple[int, bytes]]] = {}
+        for jobid in (here, gone, "https://localhost:9000/never", here.replace("localhost", "elsewhere")):
+            unique = parse(jobid).unique
+            for name, data in (
+                ("page", http.request("GET", f"/{unique}")),
+                ("query", http.request("POST", "/queryJobs", requests.write_jobs(of_job(parse(jobid))))),
+                ("code", http.request("POST", "/querySequenceCode", sequence.write_request(parse(jobid)))),
+            ):
+                response = self.lb.send(data, ANONYMOUS)
+                told.setdefault(name, set()).add((response.status, response.body))
+        self.assertEqual(
+            {name: [status for status, _ in found] for name, found in told.items()},
+            {"page": [401], "query": [404], "code": [401]},
+        )
 
     def test_who(self) -> None:
         """security.md §11.3 and §18, 3: each operation needs its right; who has none gets EPERM and changes nothing."""
