@@ -98,9 +98,8 @@ class IndexTable:
         held = json.dumps(rows)
         # Most events change none of the values: what stands already is neither deleted nor written again.
         self._connection.execute(
-            "DELETE FROM indexed WHERE (column_id, value, unique_part) IN (SELECT i.column_id, i.value, i.unique_part"
-            " FROM json_each(?1) k CROSS JOIN indexed i ON i.job = k.value"
-            " EXCEPT SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2))",
+            "DELETE FROM indexed WHERE job IN (SELECT value FROM json_each(?1)) AND (column_id, value, unique_part)"
+            " NOT IN (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2))",
             (json.dumps(keys), held),
         )
         self._connection.execute(
@@ -119,12 +118,16 @@ class IndexTable:
         found = self._connection.execute("SELECT id FROM index_columns WHERE dropped LIMIT 1").fetchone()
         if found is None:
             return False
-        deleted = self._connection.execute(
-            "DELETE FROM indexed WHERE (column_id, value, unique_part) IN"
-            " (SELECT column_id, value, unique_part FROM indexed WHERE column_id = ? LIMIT ?)",
-            (*found, most),
-        ).rowcount
-        if deleted < most:
+        last = self._connection.execute(
+            "SELECT value, unique_part FROM indexed WHERE column_id = ? ORDER BY value, unique_part LIMIT 1 OFFSET ?",
+            (*found, most - 1),
+        ).fetchone()
+        if last is not None:
+            self._connection.execute(
+                "DELETE FROM indexed WHERE column_id = ? AND (value, unique_part) <= (?, ?)", (*found, *last)
+            )
+        else:
+            self._connection.execute("DELETE FROM indexed WHERE column_id = ?", found)
             self._connection.execute("DELETE FROM index_columns WHERE id = ?", found)
         return True
 
@@ -147,7 +150,5 @@ class IndexTable:
     def remove(self, keys: Sequence[int]) -> None:
         """Forget jobs, in the transaction that deletes them."""
         self._connection.execute(
-            "DELETE FROM indexed WHERE (column_id, value, unique_part) IN (SELECT i.column_id, i.value, i.unique_part"
-            " FROM json_each(?) k CROSS JOIN indexed i ON i.job = k.value)",
-            (json.dumps(list(keys)),),
+            "DELETE FROM indexed WHERE job IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),)
         )

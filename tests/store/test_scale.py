@@ -15,9 +15,10 @@ from lb.model.indexing import OWNER, Column, from_title
 from lb.model.jobid import JobId
 from lb.state.fold import blank
 from lb.store import sqlite_finder, sqlite_walk
-from lb.store.interface import NewEvent, StoredJob
+from lb.store.interface import ConnectionChange, Link, NewEvent, NewNotice, Outgoing, StoredJob
 from lb.store.selection import JOBID, PARENT, Arrived, Range, Selection
 from lb.store.sqlite import SQLiteReader, SQLiteStore, SQLiteWriter
+from lb.store.statistics import Count
 
 STATUS, UPDATED = from_title("STD_status"), from_title("STD_lastUpdateTime")
 UPDATES = (0, 1, 2, 3, 5)  #: seconds
@@ -147,9 +148,9 @@ class PageTests(Case):
 class _Traced:
     """Statements of a connection as they are run."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, side: SQLiteReader | SQLiteWriter) -> None:
         self.statements: list[str] = []
-        self._connection: sqlite3.Connection = case.reader._connection
+        self._connection: sqlite3.Connection = side._connection
         self._connection.set_trace_callback(self.statements.append)
 
     def plans(self) -> list[str]:
@@ -158,6 +159,7 @@ class _Traced:
         explained = [
             detail
             for statement in self.statements
+            if re.match("SELECT|INSERT|UPDATE|DELETE", statement)
             for *_, detail in self._connection.execute(f"EXPLAIN QUERY PLAN {statement}")
         ]
         return [detail for detail in explained if re.match("SCAN|SEARCH|USE TEMP", detail)]
@@ -167,12 +169,16 @@ def point(column: Column, wanted: Any) -> Selection:
     return Selection(column, (Range(wanted, wanted),))
 
 
+#: What may be gone through: lists that came with the statement, what it made itself, tables of a few rows.
+_SCANNED = re.compile(r"SCAN (v|k|json_each|\(subquery-\d+\)|index_columns|meta|registrations|doomed|missed)( |$)")
+
+
 class PlanTests(Case):
     """Statements of queries that have an index."""
 
     def test_one_job(self) -> None:
         """A job, its events, its connections and what became of it are found by its id."""
-        traced = _Traced(self)
+        traced = _Traced(self.reader)
         reader: SQLiteReader = self.reader
         entry = reader.job("u000", texts=True)
         assert entry is not None
@@ -187,14 +193,14 @@ class PlanTests(Case):
 
     def test_children(self) -> None:
         """Children are found by their parent."""
-        traced = _Traced(self)
+        traced = _Traced(self.reader)
         self.reader.child_ids("u001")
         list(self.reader.children("u001"))
         self.assertNothingScanned(traced)
 
     def test_streams(self) -> None:
         """Changes behind a number and events behind a moment are found by their indices, in order."""
-        traced = _Traced(self)
+        traced = _Traced(self.reader)
         self.reader.changes(1, 10)
         self.reader.finder.arrived(1, 50, Arrived(2, 2, b""), 10)
         self.assertNothingScanned(traced)
@@ -202,21 +208,21 @@ class PlanTests(Case):
     def test_in_order(self) -> None:
         """Jobs with one value of a column come out of its index in the order of the answer."""
         for column, wanted in ((OWNER, OWNERS[0]), (PARENT, "u001"), (STATUS, 2), (UPDATED, 2)):
-            traced = _Traced(self)
+            traced = _Traced(self.reader)
             list(self.reader.finder.pages(point(column, wanted), "u01", 5))
             self.assertNothingScanned(traced)
 
     def test_in_order_of_age(self) -> None:
         """Those of an owner and of a parent also newest first."""
         for column, wanted in ((OWNER, OWNERS[0]), (PARENT, "u001")):
-            traced = _Traced(self)
+            traced = _Traced(self.reader)
             list(self.reader.finder.newest(point(column, wanted), 50, 5))
             self.assertNothingScanned(traced)
 
     def test_small(self) -> None:
         """Small selections are sorted, and nothing else is looked at."""
         for selection in (point(STATUS, 2), Selection(UPDATED, (Range(2, 3),)), Selection(STATUS, (Range(4, None),))):
-            traced = _Traced(self)
+            traced = _Traced(self.reader)
             list(self.reader.finder.newest(selection, 50, 5))
             self.assertNothingScanned(traced, sorted_too=True)
 
@@ -227,10 +233,49 @@ class PlanTests(Case):
             Selection(UPDATED, (Range(2, 3),)),
             Selection(OWNER, (Range(*OWNERS[:1] * 2), Range("b", "c"))),
         ):
-            traced = _Traced(self)
+            traced = _Traced(self.reader)
             list(self.reader.finder.pages(selection, "u01", 5))
             list(self.reader.finder.newest(selection, 50, 5))
             self.assertNothingScanned(traced)
+
+    def test_writing(self) -> None:
+        """What stands of the jobs of a batch is looked up by their keys: no statement grows with the store."""
+        self.writer.index.configure([(STATUS,), (UPDATED,), (from_title("USR_experiment"),)])
+        while self.writer.index.fill(1_000):
+            pass
+        traced = _Traced(self.writer)
+        fresh = StoredJob(self.writer.new_key(), JobId("localhost", 9000, "new"), "", "", blank(self.jobs[0].jobid, ""))
+        known = self.writer.load(["u000", "u001"])
+        known["u000"].state.status.lastUpdateTime = 7_000_000
+        known["u001"].parent = "u005"
+        self.writer.duplicates([(known["u000"].key, bytes(16))])
+        self.writer.children("u001")
+        self.writer.events(known["u000"].key)
+        self.writer.after(1, 5)
+        events = [NewEvent(job.key, 1, b"d" * 16, b"line") for job in (*known.values(), fresh)]
+        outgoing = Outgoing([NewNotice(self.writer.outbox.new_notice(), 1, b"state", (1,))], [(1, 1)])
+        changes = [ConnectionChange(1, "x", Link.ACTIVE), ConnectionChange(1, "y", Link.INACTIVE)]
+        self.writer.write([*known.values(), fresh], events, outgoing, changes, [Count("c", "g", 0, 1)])
+        self.writer.outbox.received([(1, 1)])
+        self.assertNothingScanned(traced, sorted_too=True)
+
+    def test_removing(self) -> None:
+        """Purged jobs and rows of a dropped index go by their keys, and a slice of them is no look at the others."""
+        traced = _Traced(self.writer)
+        self.writer.purge.purged(["u000"])
+        self.writer.purge.unchanged([(1, 1)])
+        self.writer.purge.remove([1, 2], 1)
+        while self.writer.purge.clear(1):
+            pass
+        self.assertNothingScanned(traced, sorted_too=True)
+        self.assertFalse([plan for plan in traced.plans() if plan.endswith("(column_id=?)")])
+        traced = _Traced(self.writer)
+        self.writer.index.configure([(STATUS,)])
+        while self.writer.index.fill(7):
+            pass
+        self.assertNothingScanned(traced, sorted_too=True)
+        (left,) = self.writer._connection.execute("SELECT count(*) FROM indexed").fetchone()
+        self.assertEqual(left, JOBS - 2)
 
     def assertNothingScanned(self, traced: _Traced, *, sorted_too: bool = False) -> None:
         """Every table of jobs and events is searched by an index, and only what may be is sorted."""
@@ -238,6 +283,6 @@ class PlanTests(Case):
         self.assertTrue(any(plan.startswith("SEARCH") for plan in plans), plans)
         for plan in plans:
             if plan.startswith("SCAN"):
-                self.assertRegex(plan, r"SCAN (v|json_each|index_columns|meta|\(subquery-\d+\))( |$)")
+                self.assertRegex(plan, _SCANNED)
             elif not sorted_too and plan.startswith("USE TEMP"):
                 self.fail(f"{plan}: {traced.statements}")
