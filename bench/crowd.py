@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from heapq import heappop, heappush
 from multiprocessing.connection import Connection
 from selectors import EVENT_READ, DefaultSelector
@@ -12,7 +13,8 @@ from time import perf_counter
 from types import TracebackType
 
 from bench.frame import Measurement
-from bench.load import answered
+from bench.load import check_response
+from lb.wire import http
 
 
 class Crowd:
@@ -52,12 +54,13 @@ def _run(
     selector = DefaultSelector()
     connections = [connect() for _ in range(clients)]
     for connection in connections:
+        connection.setblocking(False)
         selector.register(connection, EVENT_READ, connection)
     selector.register(tell, EVENT_READ)
     begun = perf_counter()
     #: When whose next question is due, the clients spread over the pause; and since when they wait for an answer.
     due = [(begun + pause * number / clients, number) for number in range(clients)]
-    since: dict[ssl.SSLSocket, tuple[float, int]] = {}
+    since = {connection: (begun, number, http.ResponseReader()) for number, connection in enumerate(connections)}
     latencies: list[float] = []
     question = 0
     tell.send(None)
@@ -66,15 +69,25 @@ def _run(
         while due and due[0][0] <= now:
             moment, number = heappop(due)
             connection = connections[number]
-            since[connection] = moment if pause else now, number
+            since[connection] = moment if pause else now, number, http.ResponseReader()
             connection.sendall(asked[question % len(asked)])
             question += 1
         for key, _ in selector.select(max(0.0, due[0][0] - now) if due else None):
             if key.data is None:
                 tell.send(latencies)
                 return
-            answered(key.data)
-            now = perf_counter()
-            moment, number = since.pop(key.data)
-            latencies.append((now - moment) * 1000)
-            heappush(due, (max(now, moment + pause), number))
+            moment, number, reader = since[key.data]
+            if _complete(key.data, reader):
+                now = perf_counter()
+                latencies.append((now - moment) * 1000)
+                heappush(due, (max(now, moment + pause), number))
+
+
+def _complete(connection: ssl.SSLSocket, reader: http.ResponseReader) -> bool:
+    """Read what there is; whether the response has come."""
+    with suppress(ssl.SSLWantReadError):
+        while data := connection.recv(65_536):
+            if came := reader.feed(data):
+                check_response(came[0])
+                return True
+    return False

@@ -87,14 +87,14 @@ def logged(connection: ssl.SSLSocket) -> Iterator[None]:
 def ask(connection: ssl.SSLSocket, asked: bytes) -> bytes:
     """The body of the response to a request."""
     connection.sendall(asked)
-    return answered(connection)
-
-
-def answered(connection: ssl.SSLSocket) -> bytes:
-    """The body of the next response; one that is cut at the limit that was asked for is as good."""
     reader = http.ResponseReader()
     while not (came := reader.feed(connection.recv(65536))):
         pass
-    if came[0].status != 200 and _CUT not in came[0].body:
-        raise SystemExit(f"bench: the server answered {came[0].status}: {came[0].body!r}")
+    check_response(came[0])
     return came[0].body
+
+
+def check_response(response: http.Response) -> None:
+    """End the run at a refusal; an answer that is cut at the limit that was asked for is none."""
+    if response.status != 200 and _CUT not in response.body:
+        raise SystemExit(f"bench: the server answered {response.status}: {response.body!r}")
