@@ -142,6 +142,17 @@ class Purges(Case):
     def _dry(self, timeouts: Any) -> list[str]:
         return list(self.lb.purge(timeouts=tuple(timeouts), flags=LISTED).jobs or ())
 
+    def test_circles(self) -> None:
+        """P10: jobs that name each other, or themselves, as parents are purged like all others."""
+        ids = [f"https://localhost:9000/{name}" for name in ("self", "one", "two", "below")]
+        for job, parent in zip(ids, (ids[0], ids[2], ids[1], ids[1]), strict=True):
+            line_ = registration(job=job, jobtype="COLLECTION").replace('PARENT=""', f'PARENT="{parent}"')
+            self.assertIs(self.lb.server.send(line_), il.OK)
+        named = self.lb.purge(jobs=(parse(ids[1]),)).jobs
+        self.assertEqual(named, (ids[1],))
+        self.assertEqual(sorted(self.lb.purge().jobs or ()), sorted({*ids} - {ids[1]}))
+        self.assertEqual(self.lb.everything(), {})
+
     def test_classes(self) -> None:
         """lb-test-purge 3 to 5: the older job of a class by 30 s, both by 0 s, none by the server's defaults."""
         jobs = self._aged()

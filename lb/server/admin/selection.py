@@ -59,7 +59,7 @@ class Choice:
             for entry in entries:
                 if not self._meant(entry):
                     continue
-                if self._children(entry, "", 1):
+                if self._children(entry, "", 1) and not self._in_circle(entry):
                     yield from self._family(entry, _DEEPEST)
                 else:
                     single.append(entry)
@@ -77,13 +77,22 @@ class Choice:
             yield self._entries(places)
 
     def _meant(self, entry: JobEntry) -> bool:
-        if entry.parent is not None and self._reader.job(entry.parent) is not None:
+        if entry.parent is not None and self._reader.job(entry.parent) is not None and not self._in_circle(entry):
             return False  # its parent decides
         if self._jobs is not None:
             named = self._jobs[entry.jobid.unique]
             return (named.host.lower(), named.port) == (entry.jobid.host.lower(), entry.jobid.port)
         timeout = self._timeouts[entry.status.state]
         return timeout != NEVER and self._now - self._updated(entry) >= timeout
+
+    def _in_circle(self, entry: JobEntry) -> bool:
+        """Whether a job is among its own ancestors, as any two jobs may say, or below such: each decides for itself."""
+        ancestor: JobEntry | None = entry
+        for _ in range(_DEEPEST):
+            ancestor = None if ancestor is None or ancestor.parent is None else self._reader.job(ancestor.parent)
+            if ancestor is None or ancestor.key == entry.key:
+                return ancestor is not None
+        return True
 
     def _updated(self, entry: JobEntry) -> int:
         """When something last happened to a job; seconds."""
