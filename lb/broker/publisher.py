@@ -6,6 +6,7 @@ The queue is in memory: who must not lose a message keeps it until its Deferred 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,11 +35,12 @@ class Counts:
 class _Entry:
     """A message, who waits for it, and whether it may be why a broker ended a session."""
 
-    __slots__ = ("done", "message", "suspect", "tag")
+    __slots__ = ("done", "dropped", "message", "suspect", "tag")
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, drop: Callable[[_Entry], None]) -> None:
         self.message = message
-        self.done: Deferred[None] = Deferred()
+        self.done: Deferred[None] = Deferred(lambda _: drop(self))
+        self.dropped = False
         self.suspect = False
         self.tag = 0
 
@@ -58,6 +60,7 @@ class Publisher:
         self._session: Session | None = None
         self._queue: deque[_Entry] = deque()  # not sent over this session
         self._sent: dict[int, _Entry] = {}  # by tag, in order
+        self._dropped = 0  # of the queue
         self._octets = self._sent_octets = 0
         self._refusals: dict[Destination, tuple[float, RefusedError]] = {}
         self._room: list[Deferred[None]] = []
@@ -67,10 +70,13 @@ class Publisher:
     # --- what callers see -------------------------------------------------------------------------------------
 
     def publish(self, message: Message) -> Deferred[None]:
-        """Fires when the broker has the message; fails with RefusedError, ExpiredError, or FullError at once."""
+        """Fires when the broker has the message; fails with RefusedError, ExpiredError, or FullError at once.
+
+        Cancelled, the message is not sent unless it is on its way.
+        """
         if self.full:
             return fail(FullError(f"broker {self._link.broker}: {len(self)} messages wait already"))
-        entry = _Entry(message)
+        entry = _Entry(message, self._drop)
         self._queue.append(entry)
         self._octets += message.size
         self._pump()
@@ -78,7 +84,7 @@ class Publisher:
 
     def __len__(self) -> int:
         """Messages that wait or are on their way."""
-        return len(self._queue) + len(self._sent)
+        return len(self._queue) - self._dropped + len(self._sent)
 
     @property
     def full(self) -> bool:
@@ -98,8 +104,21 @@ class Publisher:
         self._sent.clear()
         self._queue.clear()
         self._octets = self._sent_octets = 0
+        self._dropped = 0
         for entry in entries:
-            entry.done.errback(LostError(f"broker {self._link.broker}: stopped before it was confirmed"))
+            if not entry.dropped:
+                entry.done.errback(LostError(f"broker {self._link.broker}: stopped before it was confirmed"))
+
+    def _drop(self, entry: _Entry) -> None:
+        """Nobody wants this message sent any longer."""
+        entry.dropped = True
+        if entry.tag in self._sent:
+            return
+        self._octets -= entry.message.size
+        self._dropped += 1
+        if self._dropped * 2 > len(self._queue):  # so that each costs its own place once, and no memory
+            self._queue = deque(other for other in self._queue if not other.dropped)
+            self._dropped = 0
 
     # --- sending ----------------------------------------------------------------------------------------------
 
@@ -124,6 +143,9 @@ class Publisher:
             if sent and (self._sent_octets + size > limits.window_octets or self._tries_suspect):
                 break
             self._queue.popleft()
+            if entry.dropped:
+                self._dropped -= 1
+                continue
             if self._spared(entry):
                 continue
             if entry.tag:
@@ -159,6 +181,8 @@ class Publisher:
 
     def _settle(self, entry: _Entry, reason: BrokerError | None) -> None:
         self._octets -= entry.message.size
+        if entry.dropped:
+            return
         if reason is None:
             entry.done.callback(None)
         else:
@@ -214,5 +238,6 @@ class Publisher:
                 entry.suspect = True
             if len(sent) == 1:
                 self._refuse(sent.pop(), reason)
-        self._queue.extendleft(reversed(sent))
+        self._octets -= sum(entry.message.size for entry in sent if entry.dropped)
+        self._queue.extendleft(entry for entry in reversed(sent) if not entry.dropped)
         self._tell_room()

@@ -130,6 +130,7 @@ class Tunnel(Generic[R]):
         self._limits = limits
         self._listener = listener
         self._held: deque[R] = deque()  # read, not published
+        self._published: dict[int, Deferred[None]] = {}  # without the broker's word, by number
         self._out = 0  # published and not settled, or on their way to quarantine
         self._out_bytes = 0
         self._reading = False
@@ -150,6 +151,8 @@ class Tunnel(Generic[R]):
         self._stopped = True
         self._queue.wake_up = None
         self._held.clear()
+        for published in list(self._published.values()):
+            published.cancel()
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
@@ -227,7 +230,8 @@ class Tunnel(Generic[R]):
         if message.expires is not None and message.expires <= self._clock.seconds() * _MICROSECONDS:
             self._expired(record, message.expires)
             return
-        self._publisher.publish(message).addCallbacks(
+        published = self._published[record.number] = self._publisher.publish(message)
+        published.addCallbacks(
             self._confirmed, self._failed, callbackArgs=(record,), errbackArgs=(record, message.expires)
         )
 
@@ -238,6 +242,7 @@ class Tunnel(Generic[R]):
         self._out_bytes -= len(record.payload)
 
     def _confirmed(self, _: None, record: R) -> None:
+        self._published.pop(record.number, None)
         self._settled(record)
         if self._stopped:
             return  # the spool may be closed: the message goes again, with the same id
@@ -249,6 +254,7 @@ class Tunnel(Generic[R]):
         self.wake()
 
     def _failed(self, failure: Failure, record: R, expires: int | None) -> None:
+        self._published.pop(record.number, None)
         if self._stopped:
             self._settled(record)
             return

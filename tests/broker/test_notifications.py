@@ -237,6 +237,16 @@ class DeliveryTests(Brokered):
         self.assertEqual(_codes(session), told)
         self.assertEqual({str(message.destination) for _, message in session.published}, {"/topic/grid.emi.else"})
 
+    def test_moved_or_dropped_while_the_broker_is_away(self) -> None:
+        """What waits in memory for a destination that is given up is not sent there when the broker comes back."""
+        moved, dropped, kept = (self._register(n, destination=f"{TOPIC}.{n}") for n in (1, 2, 3))
+        told = self._tell(moved, dropped, kept, count=2)
+        self._move(moved, "x-msg://other/topic/grid.emi.jobs")
+        self.registry.drop([dropped])
+        messages = [message for _, message in self._here().published]
+        self.assertEqual({message.headers["lb-notification"] for message in messages}, {str(kept.id)})
+        self.assertEqual(_codes(self._here("other")), told)
+
     def _move(self, one: Registration, destination: str) -> None:
         moved = msgspec.structs.replace(one, destination=destination)
         self.registry.change(moved)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -71,6 +71,30 @@ class PublisherTests(SynchronousTestCase):
         for each in done:
             self.successResultOf(each)
         self.assertEqual(house.publisher.counts.resent, 4)
+
+    def test_cancelled(self) -> None:
+        """What nobody wants any longer is not sent, nor sent again; it makes room, and its neighbours go (P6)."""
+        house = House(PublisherLimits(messages=6, window=4))
+        done = [house.publish(b"%d" % number) for number in range(6)]
+        self.assertTrue(house.publisher.full)
+        for number in (0, 2, 5):
+            done[number].cancel()
+            self.failureResultOf(done[number], CancelledError)
+        self.assertEqual(len(house.publisher), 3)
+        done.append(house.publish(b"6"))
+        session = house.next_session()
+        self.assertEqual(session.bodies, [b"1", b"3", b"4", b"6"])
+        done[3].cancel()
+        self.failureResultOf(done[3], CancelledError)
+        session.confirm(1)
+        session.end(LostError("gone"))
+        session = house.next_session()
+        self.assertEqual(session.bodies, [b"4", b"6"])
+        done[4].cancel()
+        self.failureResultOf(done[4], CancelledError)
+        session.confirm(2)
+        self.successResultOf(done[6])
+        self.assertEqual((len(house.publisher), house.publisher._octets), (0, 0))
 
     def test_late_confirmation(self) -> None:
         """A confirmation of a session that ended says nothing about the message that was sent again."""
