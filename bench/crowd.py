@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
+from itertools import count
 from multiprocessing.connection import Connection
 from selectors import EVENT_READ, DefaultSelector
 from time import perf_counter
@@ -21,9 +22,11 @@ class Crowd:
     """Clients that ask while the block runs."""
 
     def __init__(
-        self, clients: int, connect: Callable[[], ssl.SSLSocket], asked: Sequence[bytes], pause: float
+        self, clients: int, connect: Callable[[], ssl.SSLSocket], asked: Sequence[Sequence[bytes]], pause: float
     ) -> None:
-        """`pause`: seconds between a client's questions, or, where answers come later, no pause at all."""
+        """`asked`: lists of questions, of which each client has one; a connection has one kind of them only.
+
+        `pause`: seconds between a client's questions, or, where answers come later, no pause at all."""
         context = multiprocessing.get_context("fork")
         self._here, there = context.Pipe()
         self._process = context.Process(target=_run, args=(clients, connect, asked, pause, there))
@@ -49,7 +52,11 @@ class Crowd:
 
 
 def _run(
-    clients: int, connect: Callable[[], ssl.SSLSocket], asked: Sequence[bytes], pause: float, tell: Connection
+    clients: int,
+    connect: Callable[[], ssl.SSLSocket],
+    asked: Sequence[Sequence[bytes]],
+    pause: float,
+    tell: Connection,
 ) -> None:
     selector = DefaultSelector()
     connections = [connect() for _ in range(clients)]
@@ -62,7 +69,7 @@ def _run(
     due = [(begun + pause * number / clients, number) for number in range(clients)]
     since = {connection: (begun, number, http.ResponseReader()) for number, connection in enumerate(connections)}
     latencies: list[float] = []
-    question = 0
+    turns = count()
     tell.send(None)
     while True:
         now = perf_counter()
@@ -70,8 +77,8 @@ def _run(
             moment, number = heappop(due)
             connection = connections[number]
             since[connection] = moment if pause else now, number, http.ResponseReader()
-            connection.sendall(asked[question % len(asked)])
-            question += 1
+            questions = asked[number % len(asked)]
+            connection.sendall(questions[next(turns) % len(questions)])
         for key, _ in selector.select(max(0.0, due[0][0] - now) if due else None):
             if key.data is None:
                 tell.send(latencies)

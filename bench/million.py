@@ -22,7 +22,7 @@ from bench import filling
 from bench.__main__ import machine
 from bench.crowd import Crowd
 from bench.frame import HEADING, SERVER, Measurement, Row, line
-from bench.load import ask, one_by_one, pipelined, together
+from bench.load import ask, pipelined, together
 from bench.site import Site, check
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Operator, Query, Results, Value, log_of_job, of_job
@@ -41,7 +41,7 @@ _EVENTS: Final = 30_000
 _FED: Final = 100  #: jobs that get them
 _CLIENTS: Final = 100
 #: Seconds between the questions of each of them.
-_PAUSES: Final = (0.5, 0.1, 0.0)
+_PAUSES: Final = (1.0, 0.2, 0.0)
 _PAGE_AGENT: Final = "bench"
 _DATABASE: Final = "lb.sqlite"
 #: Who asks may read everything: an answer is what was found.
@@ -139,8 +139,8 @@ _KINDS: Final[dict[str, Asking]] = {
         f"/?query=lastupdatetime>{stored.oldest + random.randrange(filling.SPAN)}"
     ),
 }
-#: What the crowd asks, each as often.
-_ASKED_BY_CROWD: Final = ("status of a job", "events of a job", "jobs of an owner", "subjobs", "JSON: a job")
+#: What clients of the crowd ask, of ten so many: most look at a job, one lists jobs.
+_ASKED_BY_CROWD: Final = {"status of a job": 5, "events of a job": 2, "JSON: a job": 2, "jobs of an owner": 1}
 
 
 def _kind(site: Site, stored: _Stored, asking: Asking) -> Measurement:
@@ -150,11 +150,11 @@ def _kind(site: Site, stored: _Stored, asking: Asking) -> Measurement:
         random = Random(number)
         with site.to_queries() as connection:
             until = perf_counter() + _PATIENCE
-            taken: list[float] = []
-            while len(taken) < _QUERIES and perf_counter() < until:
+            taken = Measurement()
+            while len(taken.latencies) < _QUERIES and perf_counter() < until:
                 asked = asking(stored, random)
-                taken += one_by_one(1, lambda _, asked=asked: ask(connection, asked))
-            return taken
+                taken.timed(1, lambda _: ask(connection, asked))  # noqa: B023  # called at once
+            return taken.latencies
 
     with site.measuring() as measured:
         measured.latencies += together(1, client)
@@ -171,7 +171,11 @@ def _fed(site: Site, jobs: Sequence[JobId], first: int) -> Measurement:
 
 def _beside(site: Site, stored: _Stored, jobs: Sequence[JobId], first: int, pause: float) -> tuple[Measurement, Crowd]:
     """`_fed` while clients ask."""
-    asked = [_KINDS[name](stored, random) for random in map(Random, range(500)) for name in _ASKED_BY_CROWD]
+    asked = [
+        [_KINDS[name](stored, random) for random in map(Random, range(_QUERIES))]
+        for name, share in _ASKED_BY_CROWD.items()
+        for _ in range(share)
+    ]
     with Crowd(_CLIENTS, site.to_queries, asked, pause) as crowd:
         return _fed(site, jobs, first), crowd
 
