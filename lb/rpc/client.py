@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -96,7 +97,7 @@ class PBCarrier:
         except Exception:
             self.forget(server)
             failure = Failure()
-            if failure.check(CancelledError) or isinstance(failure.value, TimeoutError):
+            if failure.check(CancelledError, defer.TimeoutError):
                 raise LBError(errno.ETIMEDOUT, f"{server}: no answer in time") from None
             if isinstance(failure.value, _LOST):
                 raise LBError(errno.ENOTCONN, f"{server}: the connection was closed before the answer") from None

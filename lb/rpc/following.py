@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 from twisted.application.internet import backoffPolicy
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
@@ -181,6 +182,16 @@ class Following:
                 raise self._failure
             self._next = Deferred()
             await self._next
+
+    async def receive(self, patience: float | None = None) -> Change | None:
+        """The next change within so many seconds, else None; otherwise as the iterator."""
+        asked = Deferred.fromCoroutine(self.__anext__())
+        if patience is not None:
+            asked.addTimeout(patience, self._clock)
+        try:
+            return await asked
+        except defer.TimeoutError:
+            return None
 
     async def close(self) -> None:
         """Follow no more."""

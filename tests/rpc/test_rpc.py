@@ -19,11 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from lb.client.dialer import TLSDialer
-from lb.client.settings import Address
+from lb.client.settings import Address, Settings
 from lb.model.errors import Code, LBError
 from lb.model.jobid import JobId, parse
 from lb.model.query import Flag, of_job, own_jobs
 from lb.rpc import pages, perspective, port
+from lb.rpc.client import PBCarrier
 from lb.rpc.errors import error_of
 from lb.rpc.plain import OFFSET
 from lb.rpc.realm import Offered
@@ -93,6 +94,21 @@ class Asking(Served):
             error = await self.assertFailure(Deferred.fromCoroutine(asked), LBError)
         self.assertEqual(error.code, errno.ECONNREFUSED)
         self.assertIn("127.0.0.1:1", str(error))
+
+    async def test_no_answer(self) -> None:
+        """A server that does not answer in time is named, and its connection given up."""
+
+        class Waiting:
+            async def dial(self, *arguments: Any, **named: Any) -> Any:
+                return await Deferred()
+
+        clock: Any = Clock()
+        dialer: Any = Waiting()
+        carrier = PBCarrier(dialer, clock, Settings(query_timeout=30.0))
+        asked = Deferred.fromCoroutine(carrier.ask(self.address, "/queryJobs", b""))
+        clock.advance(30)
+        error = self.failureResultOf(asked, LBError).value
+        self.assertEqual((error.code, error.description), (errno.ETIMEDOUT, f"{self.address}: no answer in time"))
 
     async def test_anonymous(self) -> None:
         """Without a certificate there is no perspective, and the caller is told why."""

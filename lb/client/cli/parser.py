@@ -95,7 +95,8 @@ def open_client(arguments: argparse.Namespace, around: Surroundings, **settings:
 
     timeout = arguments.timeout
     names = ("log_timeout", "log_sync_timeout", "query_timeout", "notification_timeout")
-    explicit = {**dict.fromkeys(names, timeout), **settings}
+    over_pb = getattr(arguments, "pb", False) or None
+    explicit = {**dict.fromkeys(names, timeout), "perspective_broker": over_pb, **settings}
     return Client(
         environ=around.environ,
         explicit=explicit,

@@ -7,6 +7,7 @@ from typing import Any
 
 from lb.client.cli import SUCCESS, Surroundings
 from lb.client.cli.arrivals import add_fields, ended_by_signals, print_arrivals, receiving
+from lb.client.cli.following import follow
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, read_job, readable
 from lb.client.cli.subscription import (
     ON_CHANGE,
@@ -22,7 +23,7 @@ from lb.client.cli.subscription import (
 )
 from lb.client.settings import Address
 from lb.model.jobid import JobId
-from lb.model.query import NO_FLAGS, Flag, Group
+from lb.model.query import NO_FLAGS, Flag, Group, Query
 
 
 def run(arguments: list[str], around: Surroundings) -> int:
@@ -45,13 +46,20 @@ def run(arguments: list[str], around: Surroundings) -> int:
     add_server(parser)
     add_fields(parser, "--fields", "-f")
     add_output(parser)
-    add_connection(parser)
+    add_connection(parser, asking=True)
     given = parser.parse_args(arguments)
     where = listening_arguments(place_of(given))
     with open_client(given, around) as client, ended_by_signals():
         groups = (*groups_of(given, client.session.identity), *given.query)
         if not given.jobid and not groups:
             parser.error("say which jobs: JOBID…, --own, --owner, --query, …")
+        if given.pb:
+            found = _by_server(given.jobid, groups, given.server, client.session.settings)
+            if len(found) != 1:
+                parser.error("over Perspective Broker jobs of one server are followed; give --server")
+            ((server, conditions),) = found
+            follow(client, Query(jobs=conditions), server, given, around)
+            return SUCCESS
         if not given.every:
             groups = (*groups, ON_CHANGE)
         registrations = _by_server(given.jobid, groups, given.server, client.session.settings)
