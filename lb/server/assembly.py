@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from lb.model.errors import forbidden
 from lb.model.event import Event
 from lb.model.query import Flag
 from lb.model.status import PARENT_TYPES, STATES, JobStatus, JobType, State
@@ -68,12 +67,6 @@ class Assembly:
     def events(self, entry: JobEntry) -> list[Event]:
         """All events of a job in event order."""
         return read_events(self._reader.events(entry.key), condor=is_condor(entry))
-
-    def events_for(self, peer: Identity, entry: JobEntry) -> list[Event]:
-        """`events`, or EPERM."""
-        if not self.readable_events(peer, entry):
-            raise forbidden("not owner")
-        return self.events(entry)
 
     def event_pages(self, entry: JobEntry, most: int) -> Iterator[list[StoredEvent]]:
         """The events of a job in the order of arrival, so many at once."""

@@ -96,7 +96,24 @@ class Lookup:
 
     def events_of(self, peer: Identity, unique: str) -> list[Event]:
         """The events of one job in event order; EPERM, ENOENT, EIDRM."""
-        return self._assembly.events_for(peer, self._entry(peer, unique))
+        return [event for page in self.pages_of(peer, unique) for event in page]
+
+    def pages_of(self, peer: Identity, unique: str) -> Iterator[list[Event]]:
+        """As `events_of`, in slices, which are empty until all have been found."""
+        entry = self._entry(peer, unique)
+        if not self._assembly.readable_events(peer, entry):
+            raise forbidden("not owner")
+        sorter = EventSorter(condor=is_condor(entry))
+        try:
+            for stored in self._assembly.event_pages(entry, PAGE):
+                for arrived, line in stored:
+                    event = ulm.parse(line)
+                    event.arrived = arrived
+                    sorter.add(event, line)
+                yield []
+            yield from _sliced(sorter, 0)
+        finally:
+            sorter.close()
 
     def sequence_code(self, peer: Identity, unique: str) -> str:
         """The code of the last event that moved a job's state; EPERM, ENOENT, EIDRM."""

@@ -42,7 +42,7 @@ class Questions:
         return self.thread.call(self.lookup.status, peer, unique, flags)
 
     def events(self, peer: Identity, unique: str) -> Deferred[list[Event]]:
-        return self.thread.call(self.lookup.events_of, peer, unique)
+        return Deferred.fromCoroutine(self._events(peer, unique))
 
     def indices(self) -> Deferred[tuple[Index, ...]]:
         return self.thread.call(self.lookup.indices)
@@ -77,6 +77,11 @@ class Questions:
         found: list[JobStatus] = []
         cut = self._cut(query, self.lookup.job_pages(peer, query), found)
         return Deferred.fromCoroutine(cut).addCallback(lambda error: Answer(found, error))
+
+    async def _events(self, peer: Identity, unique: str) -> list[Event]:
+        found: list[Event] = []
+        await self._slices(self.lookup.pages_of(peer, unique), found)
+        return found
 
     async def _page(self, peer: Identity, query: Query, after: str, most: int) -> JobPage:
         found: list[JobStatus] = []

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lb.model import jobid
 from lb.model.errors import LBError
 from lb.model.query import Attribute, Condition, Flag, Operator, Query, own_jobs
+from lb.model.seqcode import in_order
 from lb.model.status import State
 from lb.security.identity import ANONYMOUS
 from lb.security.policy import Action
@@ -206,6 +207,15 @@ class Ingesting(SynchronousTestCase):
         self.server.send_all([registration(), running(1)])
         status = self.server.lookup.status(OWNER, jobid.parse(JOB).unique, Flag.HISTORY)
         self.assertIn('"type" : "Running"', status.history or "")
+
+    def test_events_in_slices(self) -> None:
+        """P5: the events of a job are found a slice at a time, however many: others are answered meanwhile."""
+        self.server.send_all([registration(), *(running(number) for number in range(1, 251))])
+        pages = list(self.server.lookup.pages_of(OWNER, jobid.parse(JOB).unique))
+        self.assertEqual([len(page) for page in pages], [0, 0, 0, 100, 100, 51])
+        found = [event for page in pages for event in page]
+        self.assertEqual(found, in_order(reversed(found)))
+        self.assertRaises(LBError, next, self.server.lookup.pages_of(OTHER, jobid.parse(JOB).unique))
 
     def test_hidden_history(self) -> None:
         """security.md §12: where names are hashed a history has none, whoever is named in it and whoever asks."""
