@@ -26,8 +26,9 @@ from tests.client.receiver import Receiver
 from tests.processes.daemon import PATIENCE, Daemon, connect, free_port, replies
 from tests.server.test_ingest import registration, running
 
-EVENTS = 150
+EVENTS = 300
 ROUNDS = 6
+JOBS = 3
 
 
 class NotificationTests(SynchronousTestCase):
@@ -126,34 +127,58 @@ class NotificationTests(SynchronousTestCase):
         return done.returncode, done.stdout + done.stderr
 
     def test_killed(self) -> None:
-        """Server, receiver or both die amid changes: who binds again gets each at least once, in order."""
+        """Server, a C receiver or both die amid a stream of changes: each is told at least once, in order per job."""
+        self.stream(_CReceiver(self))
+
+    def test_killed_process(self) -> None:
+        """The same with lb notify receive, killed like the server: what it had printed or not comes, in order."""
+        self.stream(_Receiving(self))
+
+    def stream(self, receiver: _CReceiver | _Receiving) -> None:
+        """Events of some jobs, a death at a random instant in each round, and what a receiver got of them."""
         seed = random.randrange(1 << 32)
         chance = random.Random(seed)
-        lines = list(self.lines(EVENTS))
-        self.store(lines[:1])
-        receiver = self.receiver()
-        made = self.new(receiver.address, self.of(self.job))
-        nodes: list[str] = []
-        stored = 1
+        jobs = [jobid.create(f"localhost:{self.port}") for _ in range(JOBS)]
+        self.store([registration(job=str(job), user=self.user) for job in jobs])
+        changes = [(str(chance.choice(jobs)), f"wn{number}") for number in range(1, EVENTS)]
+        lines = [running(number, node, job=job, user=self.user) for number, (job, node) in enumerate(changes, 1)]
+        mine = (Condition(Attribute.OWNER, Operator.EQUAL, None),)
+        receiver.listen()
+        made = self.new(receiver.address, (mine,))
+        receiver.bind(made.notifid)
+        stored = 0
+        told: dict[tuple[str, str], None] = {}
         for round_ in range(1, ROUNDS + 1):
-            until = 1 + round_ * (EVENTS - 1) // ROUNDS
-            self.store(lines[stored:until])
-            stored = until
-            nodes += self.nodes(receiver, chance.randrange(EVENTS // ROUNDS))
+            until = round_ * len(lines) // ROUNDS
+            connection = connect(self.port + 1, self.pki)
+            connection.sendall(b"".join(il.frame(line.encode()) for line in lines[stored:until]))
+            came = iter(replies(connection))
+            for _ in range(chance.randrange(until - stored)):
+                self.assertEqual(next(came), il.OK)
+                stored += 1
+            enough = chance.randint(len(told), stored)
+            while len(told) < enough:
+                told[receiver.next()] = None
             die = chance.choice(("server", "receiver", "both"))
             if die != "receiver":
                 self.server.kill()
             if die != "server":
-                receiver.close()
-                receiver = self.receiver()
+                told |= dict.fromkeys(receiver.kill())
+            stored += sum(1 for reply in came if reply == il.OK) if die != "receiver" else 0
+            connection.close()
             if die != "receiver":
                 self.server.start()
             if die != "server":
-                self.client.run(lambda session, to=receiver.address: session.notifications.bind(made.notifid, to))
-        wanted = [f"wn{number}" for number in range(1, EVENTS)]
-        while not nodes or nodes[-1] != wanted[-1]:
-            nodes += self.nodes(receiver, 1)
-        self.assertEqual(list(dict.fromkeys(nodes)), wanted, f"seed {seed}")
+                receiver.listen()
+                receiver.bind(made.notifid)
+        if stored < len(lines):
+            self.store(lines[stored:])  # also what came, but was not answered
+        while len(told) < len(changes):
+            told[receiver.next()] = None
+        for job in map(str, jobs):
+            self.assertEqual(
+                [node for of, node in told if of == job], [node for of, node in changes if of == job], f"seed {seed}"
+            )
 
     def test_watch(self) -> None:
         """lb watch prints the present state and each change, is not disturbed by a server that dies, and drops."""
@@ -185,3 +210,72 @@ class NotificationTests(SynchronousTestCase):
             finally:
                 watch.kill()
         self.assertEqual((watch.returncode, stderr), (130, "lb watch: interrupted\n"))
+
+
+class _CReceiver:
+    """A receiver as the C library has it; a new one is bound to the registration."""
+
+    def __init__(self, test: NotificationTests) -> None:
+        self._test = test
+
+    def listen(self) -> None:
+        self._receiver = self._test.receiver()
+
+    @property
+    def address(self) -> str:
+        return self._receiver.address
+
+    def bind(self, identity: JobId) -> None:
+        self._test.client.run(lambda session: session.notifications.bind(identity, self.address))
+
+    def next(self) -> tuple[str, str]:
+        """Job and node of the next notification."""
+        found = self._receiver.receive()
+        return found.jobid, found.element("ce_node")
+
+    def kill(self) -> list[tuple[str, str]]:
+        """Die; what it had is known already."""
+        self._receiver.close()
+        return []
+
+
+class _Receiving:
+    """``lb notify receive``, which binds itself."""
+
+    #: Nobody is there before it binds.
+    address = "127.0.0.1:9"
+
+    def __init__(self, test: NotificationTests) -> None:
+        self._test = test
+        self._process: subprocess.Popen[str] | None = None
+        test.addCleanup(self.kill)
+
+    def listen(self) -> None:
+        """There is nothing to listen on yet."""
+
+    def bind(self, identity: JobId) -> None:
+        command = [sys.executable, "-m", "lb.client.cli", "notify", "receive", str(identity), "--json"]
+        command += ["-a", "127.0.0.1:0"]
+        environ = {**os.environ, **self._test.environ}
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environ
+        )
+
+    def next(self) -> tuple[str, str]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return self._read(self._process.stdout.readline())
+
+    def kill(self) -> list[tuple[str, str]]:
+        """Die; the result is what it had printed."""
+        process, self._process = self._process, None
+        if process is None:
+            return []
+        process.kill()
+        printed, _ = process.communicate()
+        return [self._read(line) for line in printed.splitlines(keepends=True) if line.endswith("\n")]
+
+    @staticmethod
+    def _read(line: str) -> tuple[str, str]:
+        status = json.loads(line)["status"]
+        return status["jobId"], status["ce_node"]
