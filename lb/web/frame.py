@@ -53,6 +53,7 @@ def document(
                 ),
                 tags.nav(
                     tags.a("My jobs", href="/"),
+                    tags.a("Notifications", href="/NOTIF:"),
                     tags.a("Server", href="/?configuration"),
                     **{"aria-label": "Pages"},
                 ),

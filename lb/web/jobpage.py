@@ -199,7 +199,7 @@ def _related(related: Sequence[Related], server: str | None) -> Flattenable:
         tags.tr(
             tags.th(job_link(one.other, server), scope="row"),
             tags.td(display("jobtype", one.type)),
-            tags.td(f"Relationship {one.status.name}"),
+            tags.td(one.status.name.capitalize()),
         )
         for one in related
     ]

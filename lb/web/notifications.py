@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.web.template import Flattenable, tags
+from twisted.web.template import Flattenable, Tag, tags
 
 from lb.model.query import FORMS, NAMED, Condition, Group, Operator, Value, write_flags
 from lb.model.registration import Registration
 from lb.model.status import STATE_NAMES
 from lb.security.identity import Identity
-from lb.web.frame import document
+from lb.web.frame import document, table
 from lb.web.text import line, shown
 
 
@@ -42,6 +42,10 @@ SCOPES: Final[dict[str, tuple[str, bool, bool]]] = {
     "all": ("All notifications", True, True),
     "foreign": ("Other users' notifications", False, True),
 }
+
+_COLUMNS: Final = (("Notification", ""), ("Destination", ""), ("Conditions", "wide"), ("Valid until (UTC)", ""))
+#: Groups of conditions in the list.
+_SHOWN: Final = 6
 
 _SIGNS: Final = {
     Operator.EQUAL: "=",
@@ -111,10 +115,34 @@ def list_page(found: Sequence[Registration], scope: str, *, everybody: bool, sub
     if everybody:
         main.append(tags.p([[_scope(name, label[0], name == scope), " "] for name, label in SCOPES.items()]))
     main.append(tags.p(f"Total of {len(found)}"))
-    names = [one.id.notification for one in found]
-    items = [tags.li(tags.a(name, href=f"/NOTIF:{name}", class_="id")) for name in names]
-    main.append(tags.ul(items) if items else tags.p("No registrations found"))
+    rows: list[Flattenable] = [_row(one) for one in found]
+    main.append(table("Registrations", _COLUMNS, rows) if rows else tags.p("No registrations found"))
+    main.append(
+        tags.p(
+            "To be told when jobs change: ",
+            tags.code("lb watch --own"),
+            " follows them on a terminal, ",
+            tags.code("lb notify new"),
+            " registers a receiver; their ",
+            tags.code("--help"),
+            " says of which jobs.",
+            class_="dim",
+        )
+    )
     return document("Notifications", main, subject=subject)
+
+
+def _row(one: Registration) -> Tag:
+    name = one.id.notification
+    return tags.tr(
+        tags.th(tags.a(name, href=f"/NOTIF:{name}", class_="id"), scope="row"),
+        tags.td(shown(one.destination)),
+        tags.td(
+            [tags.div(" or ".join(shown(_condition(each)) for each in group)) for group in one.groups[:_SHOWN]],
+            class_="wide",
+        ),
+        tags.td(_moment(one.valid), class_="time"),
+    )
 
 
 def _scope(name: str, label: str, chosen: bool) -> Flattenable:

@@ -52,10 +52,16 @@ def configuration_page(known: Sequence[Fact], subject: str) -> Deferred[bytes]:
         if not values:
             rows.append(tags.tr(tags.th(label, scope="row", colspan="2"), class_="notused"))
             continue
-        value = tags.td([[shown(value), tags.br()] for value in values[:-1]], shown(values[-1]))
+        value = tags.td(
+            [[shown(value), tags.br()] for value in values[:-1]], shown(values[-1].rstrip("\n")), class_="kept"
+        )
         rows.append(tags.tr(tags.th(label, scope="row"), value))
-    table = tags.div(tags.table(tags.tbody(rows)), class_="card")
-    return document("Server Configuration", [tags.h1("LB Server Configuration"), table], subject=subject)
+    main = [
+        tags.h1("LB Server Configuration"),
+        tags.div(tags.table(tags.tbody(rows)), class_="card"),
+        tags.p(tags.a("Usage of the server", href="/?stats"), class_="actions"),
+    ]
+    return document("Server Configuration", main, subject=subject)
 
 
 def usage_page(figures: Sequence[Figure], subject: str) -> Deferred[bytes]:

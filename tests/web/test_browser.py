@@ -25,6 +25,8 @@ from tests.peers.packages import CHROMIUM, absence
 from tests.server.fixture import OWNER, Server
 from tests.web.fixture import Here, questions, replay
 from tests.web.test_api_stream import registration, running
+from tests.web.test_registrations import Given
+from tests.web.test_vectors import Counted
 
 reactor: Any = _reactor
 
@@ -53,7 +55,7 @@ class Browser(TestCase):
         jobs = questions(self.server)
         api = API(jobs, collector, feed, reactor)
         self.channels: list[Any] = []
-        factory = site(jobs, reactor, lambda transport: OWNER, api=api)
+        factory = site(jobs, reactor, lambda transport: OWNER, api=api, registrations=Given(), usage=Counted([]))
         build = factory.buildProtocol
 
         def noted(address: Any) -> Any:
@@ -89,11 +91,31 @@ class Browser(TestCase):
         """No page of any kind breaks the strict policy, throws, or misses something that it loads."""
         collection = parse(replay(self.server, "collection-100")).unique
         unique = parse(replay(self.server, "job-resubmitted")).unique
-        for path in ("/", f"/{unique}", f"/{collection}", f"/{unique}?flags=history", "/?configuration"):
+        for path in (
+            "/",
+            f"/{unique}",
+            f"/{collection}",
+            f"/{unique}?flags=history",
+            "/?configuration",
+            "/?stats",
+            "/NOTIF:",
+        ):
             await self.browser.go(self.url + path)
             self.assertTrue(await self.browser.value("document.querySelector('h1').textContent"), path)
             color = await self.browser.value("getComputedStyle(document.querySelector('.brand')).textDecorationLine")
             self.assertEqual(color, "none", path)
+        self.assertEqual(self.browser.complaints, [])
+
+    async def test_narrow(self) -> None:
+        """On a telephone nothing stands out at the side: what is wide scrolls in itself."""
+        await self.browser.command(
+            "Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=False
+        )
+        collection = parse(replay(self.server, "collection-100")).unique
+        unique = parse(replay(self.server, "job-resubmitted")).unique
+        for path in ("/", f"/{unique}", f"/{collection}", "/NOTIF:", "/?configuration", "/?stats"):
+            await self.browser.go(self.url + path)
+            self.assertLessEqual(await self.browser.value("document.documentElement.scrollWidth"), 390, path)
         self.assertEqual(self.browser.complaints, [])
 
     async def test_job(self) -> None:
