@@ -13,10 +13,19 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnectionCreator, IProtocolFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 #: Connections that may wait to be accepted.
 _BACKLOG = 512
+
+
+class _PromptTLSFactory(TLSMemoryBIOFactory):
+    """Sends what is written at once, since our ports write an answer in one piece.
+
+    Twisted's own choice waits a turn of the reactor for more.
+    """
+
+    protocol = TLSMemoryBIOProtocol
 
 
 class TLSPort(Service):
@@ -33,7 +42,7 @@ class TLSPort(Service):
         self._reactor = reactor
         self._host = host
         self._port = port
-        self._factory = TLSMemoryBIOFactory(creator, False, factory, reactor)
+        self._factory = _PromptTLSFactory(creator, False, factory, reactor)
         self._listening: IListeningPort | None = None
         self.bound = port
 
