@@ -125,7 +125,6 @@ class Collector:
         self._bytes -= size
         ended = self._end_streams(replies, chunks)
         self._next_batch()
-        self._tally.answered(replies)
         start = 0
         for chunk in chunks:
             count = len(chunk.submissions)
@@ -135,6 +134,7 @@ class Collector:
             refusal = chunk.stream.ended
             assert refusal is not None  # that is why it was taken back
             chunk.answered.callback([refusal] * len(chunk.submissions))
+        self._tally.answered(replies)
         self._resume()
 
     def _end_streams(self, replies: list[Reply], chunks: list[_Chunk]) -> list[_Chunk]:

@@ -68,9 +68,11 @@ class ServerMetrics(Tally):
         self._batches.observe(len(replies))
         others = [reply for reply in replies if reply is not OK]
         self._answered[Major.OK].inc(len(replies) - len(others))
-        for major, number in Count(reply.major for reply in others).items():
-            self._answered[major].inc(number)
-        self._trouble = next((reply for reply in others if isinstance(reply, Unstored)), None)
+        self._trouble = None
+        if others:
+            for major, number in Count(reply.major for reply in others).items():
+                self._answered[major].inc(number)
+            self._trouble = next((reply for reply in others if isinstance(reply, Unstored)), None)
 
     def asked(self, kind: str, seconds: float) -> None:
         """A question is answered."""
