@@ -34,13 +34,17 @@ def private_directory() -> Path:
     return path
 
 
-def free_ports(count: int) -> list[int]:
-    """Distinct loopback ports that nobody listens on.
+def outgoing_ports_from() -> int:
+    """The first of the ports that the kernel gives to outgoing connections.
 
-    They are below the range that the kernel gives to outgoing connections, which could take them again
-    before a slowly starting program binds them.
+    They could take a port again that was found free before a slowly starting program binds it.
     """
-    until = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+
+def free_ports(count: int) -> list[int]:
+    """Distinct loopback ports that nobody listens on, below those of outgoing connections."""
+    until = outgoing_ports_from()
     with contextlib.ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import ssl
@@ -10,11 +11,16 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from lb.wire import il
+from tests.peers.process import PORTS_FROM, outgoing_ports_from
 
 #: Seconds after which a test gives up waiting.
 PATIENCE = 60
+#: Offsets of the ports that a server takes.
+_TAKEN_BESIDE: Final = (0, 1, 3)
+_given: set[int] = set()
 
 
 class Daemon:
@@ -75,17 +81,26 @@ class Daemon:
 
 
 def free_port() -> int:
-    """A port that is free together with the others that a server takes: the next one, and the third after it."""
+    """A port that is free together with the others that a server takes: the next one, and the third after it.
+
+    No outgoing connection takes any of them meanwhile, and none is given twice in this process.
+    """
+    until = outgoing_ports_from() - max(_TAKEN_BESIDE)
     while True:
-        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1))
-                third.bind(("127.0.0.1", port + 3))
-            except (OSError, OverflowError):
-                continue
+        port = random.randrange(PORTS_FROM, until)
+        row = {port + offset for offset in _TAKEN_BESIDE}
+        if row.isdisjoint(_given) and all(map(_is_free, row)):
+            _given.update(row)
             return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def connect(port: int, pki: Path, name: str = "user") -> ssl.SSLSocket:

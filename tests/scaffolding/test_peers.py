@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.peers import activemq, postgres, rabbitmq
 from tests.peers.certificates import shared_certificates
-from tests.peers.process import PrivateProcess, StartError, free_ports, private_directory
+from tests.peers.process import PrivateProcess, StartError, free_ports, outgoing_ports_from, private_directory
+from tests.processes.daemon import free_port
 
 PATIENCE = 30  # seconds a broker may take to answer
 
@@ -156,5 +157,10 @@ class ProcessTests(SynchronousTestCase):
         """Free ports are distinct and outside what the kernel gives to outgoing connections."""
         ports = free_ports(50)
         self.assertEqual(len(set(ports)), 50)
-        first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-        self.assertLess(max(ports), first_ephemeral)
+        self.assertLess(max(ports), outgoing_ports_from())
+
+    def test_rows_of_ports(self) -> None:
+        """Ports of servers: likewise, with those beside them, and none twice although nobody listens on them yet."""
+        taken = [port + offset for port in (free_port() for _ in range(300)) for offset in (0, 1, 3)]
+        self.assertEqual(len(set(taken)), 900)
+        self.assertLess(max(taken), outgoing_ports_from())
