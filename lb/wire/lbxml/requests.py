@@ -5,6 +5,7 @@ A request that is read has been checked: what may not be asked is an error here,
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from lb.model import query
@@ -17,6 +18,9 @@ _JOBS: Final = "edg_wll_QueryJobsRequest"
 _EVENTS: Final = "edg_wll_QueryEventsRequest"
 #: Limits beyond this mean no limit in every implementation: a C `int`.
 _MAX_LIMIT_DIGITS: Final = 10
+#: Whoever follows jobs asks the same again and again: so many short questions are remembered, half a megabyte at most.
+_REMEMBERED: Final = 256
+_SHORT: Final = 1_024
 
 
 def write_jobs(asked: Query) -> bytes:
@@ -40,9 +44,16 @@ def _opening(tag: str, asked: Query) -> bytes:
 
 def read_jobs(data: bytes, limits: Limits = REQUEST_LIMITS) -> Query:
     """The query for jobs in a document; raises 1407 (answered with 400) and EINVAL."""
+    return _short_jobs(data, limits) if len(data) <= _SHORT else _jobs(data, limits)
+
+
+def _jobs(data: bytes, limits: Limits) -> Query:
     asked = _read(data, _JOBS, limits)
     query.check_jobs(asked)
     return asked
+
+
+_short_jobs = lru_cache(_REMEMBERED)(_jobs)
 
 
 def read_events(data: bytes, limits: Limits = REQUEST_LIMITS) -> Query:
