@@ -258,8 +258,10 @@ class _Receiving:
         command += ["-a", "127.0.0.1:0"]
         environ = {**os.environ, **self._test.environ}
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environ
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
         )
+        assert self._process.stderr is not None
+        self._test.assertIn("notification is valid until", self._process.stderr.readline())
 
     def next(self) -> tuple[str, str]:
         assert self._process is not None
@@ -272,8 +274,9 @@ class _Receiving:
         if process is None:
             return []
         process.kill()
-        printed, _ = process.communicate()
-        return [self._read(line) for line in printed.splitlines(keepends=True) if line.endswith("\n")]
+        with process:
+            assert process.stdout is not None
+            return [self._read(line) for line in process.stdout if line.endswith("\n")]
 
     @staticmethod
     def _read(line: str) -> tuple[str, str]:
