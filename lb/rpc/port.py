@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Final
 
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import connectionDone
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread import pb
@@ -19,6 +18,7 @@ from zope.interface import implementer
 from lb.rpc.plain import plain_data
 from lb.rpc.realm import Offered, Root
 from lb.service.bounds import Limits
+from lb.service.counted import Counted
 
 #: Bytes of one message: a query document with room around it. Longer queries go over HTTPS.
 MAX_MESSAGE: Final = 1 << 20
@@ -84,40 +84,17 @@ class Connection(pb.Broker):
         super().connectionLost(reason)
 
 
-class PBFactory(pb.PBServerFactory):
+class PBFactory(Counted[Connection], pb.PBServerFactory):
     """The port's connections."""
 
     noisy = False
     protocol = Connection
 
     def __init__(self, offered: Offered, limits: Limits) -> None:
-        super().__init__(Root(offered), security=plain_data())
-        self.clock = offered.clock
+        Counted.__init__(self, offered.clock, limits.connections)
+        pb.PBServerFactory.__init__(self, Root(offered), security=plain_data())
         self.limits = limits
-        self._connections: set[Connection] = set()
-        self._sweeping = LoopingCall(self._sweep)
-        self._sweeping.clock = offered.clock
 
-    def add(self, connection: Connection) -> bool:
-        """Count a connection in; False when there are too many."""
-        if len(self._connections) >= self.limits.connections:
-            return False
-        self._connections.add(connection)
-        if not self._sweeping.running:
-            self._sweeping.start(1.0, now=False)
-        return True
-
-    def remove(self, connection: Connection) -> None:
-        """Count a connection out."""
-        self._connections.discard(connection)
-        if not self._connections and self._sweeping.running:
-            self._sweeping.stop()
-
-    @property
-    def connections(self) -> int:
-        return len(self._connections)
-
-    def _sweep(self) -> None:
-        now = self.clock.seconds()
-        for connection in [one for one in self._connections if one.deadline is not None and now > one.deadline]:
+    def _look_at(self, connection: Connection, now: float) -> None:
+        if connection.deadline is not None and now > connection.deadline:
             connection.transport.abortConnection()

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Final
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IHandshakeListener, IProtocolFactory, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -30,6 +29,7 @@ from lb.server.draft import Stream
 from lb.server.limits import QueryLimits
 from lb.server.query import Questions
 from lb.service.bounds import Budget
+from lb.service.counted import Counted
 from lb.service.exchange import described
 from lb.service.watch import Watch
 from lb.wire import http
@@ -365,7 +365,7 @@ class QueryConnection(Protocol):
             self._web.connectionLost(reason)
 
 
-class QueryFactory(Factory):
+class QueryFactory(Counted[QueryConnection], Factory):
     """The main port's connections and their bounds."""
 
     noisy = False
@@ -378,40 +378,18 @@ class QueryFactory(Factory):
         limits: QueryLimits,
         watch: Watch | None = None,
     ) -> None:
-        self.clock = clock
+        super().__init__(clock, limits.connections)
         self.watch = watch if watch is not None else Watch()
         self._port = port
         self._site = site
         self._limits = limits
         self.budget = Budget(limits)
-        self._connections: set[QueryConnection] = set()
-        self._sweeping = LoopingCall(self._sweep)
-        self._sweeping.clock = clock
 
     def buildProtocol(self, addr: object) -> QueryConnection:  # type: ignore[override]  # knows its factory's kind
         connection = QueryConnection(self._port, self._site, self._limits)
         connection.factory = self
         return connection
 
-    def add(self, connection: QueryConnection) -> bool:
-        """Count a connection in; False when there are too many."""
-        if len(self._connections) >= self._limits.connections:
-            return False
-        self._connections.add(connection)
-        if not self._sweeping.running:
-            self._sweeping.start(1.0, now=False)
-        return True
-
-    def remove(self, connection: QueryConnection) -> None:
-        self._connections.discard(connection)
-        if not self._connections and self._sweeping.running:
-            self._sweeping.stop()
-
-    @property
-    def connections(self) -> int:
-        return len(self._connections)
-
-    def _sweep(self) -> None:
-        now = self.clock.seconds()
-        for connection in [one for one in self._connections if one.deadline is not None and now > one.deadline]:
+    def _look_at(self, connection: QueryConnection, now: float) -> None:
+        if connection.deadline is not None and now > connection.deadline:
             connection.transport.abortConnection()

@@ -13,7 +13,6 @@ from typing import Protocol as Interface
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -21,9 +20,7 @@ from zope.interface import implementer
 
 from lb.security.identity import ANONYMOUS, Identity, identity_of
 from lb.service.bounds import Budget, Limits
-
-#: Seconds between looks at the connections' deadlines.
-_SWEEP = 1.0
+from lb.service.counted import Counted
 
 
 class NotTakenError(Exception):
@@ -298,7 +295,7 @@ class _Answers:
         """The connection is going; nothing more is produced anyway."""
 
 
-class ExchangeFactory(Factory):
+class ExchangeFactory(Counted[Exchange], Factory):
     """A port: its connections, their bounds, and how to make a protocol for each."""
 
     noisy = False
@@ -312,48 +309,25 @@ class ExchangeFactory(Factory):
         congested: Callable[[], bool] = lambda: False,
         when_ready: Callable[[Callable[[], None]], None] = lambda resume: None,
     ) -> None:
+        super().__init__(clock, limits.connections)
         self._make = make
-        self._clock = clock
-        self._limits = limits
         self.congested = congested
         self.when_ready = when_ready
         self.budget = Budget(limits)
-        self._connections: set[Exchange] = set()
-        self._sweeping = LoopingCall(self._sweep)
-        self._sweeping.clock = clock
 
     def now(self) -> float:
-        return self._clock.seconds()
+        return self.clock.seconds()
 
     def buildProtocol(self, addr: IAddress | None) -> Exchange:  # type: ignore[override]  # knows its factory's kind
         exchange = self._make()
         exchange.factory = self
         return exchange
 
-    def add(self, exchange: Exchange) -> bool:
-        """Count a connection in; False when there are too many."""
-        if len(self._connections) >= self._limits.connections:
-            return False
-        self._connections.add(exchange)
-        if not self._sweeping.running:
-            self._sweeping.start(_SWEEP, now=False)
-        return True
-
-    def remove(self, exchange: Exchange) -> None:
-        self._connections.discard(exchange)
-        if not self._connections and self._sweeping.running:
-            self._sweeping.stop()
-
-    def _sweep(self) -> None:
-        now = self.now()
-        for exchange in [one for one in self._connections if one.overdue(now)]:
-            exchange.expire()
-        for exchange in [one for one in self._connections if one.outlived(now)]:
-            exchange.dismiss()
-
-    @property
-    def connections(self) -> int:
-        return len(self._connections)
+    def _look_at(self, connection: Exchange, now: float) -> None:
+        if connection.overdue(now):
+            connection.expire()
+        elif connection.outlived(now):
+            connection.dismiss()
 
     def close(self) -> None:
         """End all connections; peers keep what is not answered."""
