@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lb.client.cli import SUCCESS, Surroundings
+from lb.client.cli import FAILURE, SUCCESS, Surroundings, compat
 from lb.client.cli.output import write_bytes, write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, read_job, readable
 from lb.model.catalogue import LEVEL_CODES
+from lb.model.errors import LBError
 from lb.model.event import Event
 from lb.wire import ulm
 from lb.wire.documents import event_document, iso_time
@@ -23,22 +24,31 @@ def run(arguments: list[str], around: Surroundings) -> int:
         default="SYSTEM",
         help="up to which level (default: SYSTEM)",
     )
+    compat.add_compat(parser, "job_log")
     add_output(parser)
     add_connection(parser, asking=True)
     given = parser.parse_args(arguments)
-    if given.ulm and given.json:
-        parser.error("choose one of --ulm and --json")
+    if given.ulm + given.json + given.compat > 1:
+        parser.error("choose one of --ulm, --compat and --json")
+    level = LEVEL_CODES[given.level]
     with open_client(given, around) as client:
-        level = LEVEL_CODES[given.level]
-        events: list[Event] = client.run(lambda session: session.consumer.events(given.jobid, level=level))
+        try:
+            events: list[Event] = client.run(lambda session: session.consumer.events(given.jobid, level=level))
+        except LBError as error:
+            if not given.compat:
+                raise
+            around.stderr.write(compat.failure("lb events", "edg_wll_JobLog", error))
+            return FAILURE
     if given.json:
         write_json(around.stdout, [event_document(event) for event in events])
-    elif given.ulm:
+    elif given.ulm or given.compat:
         write_bytes(around.stdout, b"".join(map(ulm.write, events)))
+        if given.compat:
+            around.stdout.write(compat.found(len(events), "events"))
     else:
         rows = [(iso_time(event.timestamp), event.source_name, event.type.name, _attributes(event)) for event in events]
         write_table(around.stdout, ("TIME", "SOURCE", "EVENT", "ATTRIBUTES"), rows)
-        around.stdout.write(f"\nFound {len(events)} events\n")
+        around.stdout.write(compat.found(len(events), "events"))
     return SUCCESS
 
 

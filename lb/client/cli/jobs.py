@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 
-from lb.client.cli import SUCCESS, Surroundings
-from lb.client.cli.output import write_json, write_table
+from lb.client.cli import FAILURE, SUCCESS, Surroundings, compat
+from lb.client.cli.output import visible, write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, readable, server
+from lb.model import query
 from lb.model.errors import LBError
 from lb.model.status import JobStatus
 from lb.wire.documents import coded_name, iso_time, state_name, status_document
@@ -18,21 +19,36 @@ def run(arguments: list[str], around: Surroundings) -> int:
     parser.add_argument(
         "--server", "-m", type=readable(server), metavar="HOST:PORT", help="which server (GLITE_WMS_QUERY_SERVER)"
     )
+    parser.add_argument("--no-states", "-n", action="store_true", help="only the ids of the jobs")
+    compat.add_compat(parser, "user_jobs")
     add_output(parser)
     add_connection(parser, asking=True)
     given = parser.parse_args(arguments)
+    if given.compat and given.json:
+        parser.error("choose one of --compat and --json")
+    ids: list[str] = []
+    jobs: list[JobStatus] = []
     with open_client(given, around, query_server=given.server) as client:
         try:
-            jobs: list[JobStatus] = client.own_jobs()
+            if given.no_states:
+                ids = client.run(lambda session: session.consumer.job_ids(query.own_jobs()))
+            else:
+                jobs = client.own_jobs()
         except LBError as error:
             if error.code != errno.ENOENT:
-                raise
-            jobs = []
+                if not given.compat:
+                    raise
+                around.stderr.write(compat.failure("lb jobs", "edg_wll_UserJobs", error))
+                return FAILURE
     if given.json:
-        write_json(around.stdout, [status_document(job) for job in jobs])
+        write_json(around.stdout, ids if given.no_states else [status_document(job) for job in jobs])
+    elif given.no_states:
+        around.stdout.write(compat.ids_list(ids) if given.compat else "".join(f"{visible(job)}\n" for job in ids))
+    elif given.compat:
+        around.stdout.write(compat.jobs_list(jobs))
     else:
         write_states(around, jobs)
-        around.stdout.write(f"\nFound {len(jobs)} jobs\n")
+        around.stdout.write(compat.found(len(jobs), "jobs"))
     return SUCCESS
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lb.client.cli import FAILURE, SUCCESS, Surroundings
+from lb.client.cli import FAILURE, SUCCESS, Surroundings, compat
 from lb.client.cli.errors import message_of
 from lb.client.cli.output import write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, read_job, readable
 from lb.model.errors import LBError
-from lb.model.query import Flag, read_flags
+from lb.model.query import Flag, read_flags, write_flags
 from lb.wire.documents import status_document
 
-_FLAGS = "+".join(str(flag.name).lower() for flag in (Flag.CLASSADD, Flag.CHILDREN))
+_FLAGS = write_flags(Flag.CLASSADD | Flag.CHILDREN)
+#: What the C command asks for.
+_COMPAT_FLAGS = Flag.CLASSADD | Flag.CHILDREN | Flag.CHILDSTAT
+_HISTOGRAMS = Flag.CHILDHIST_FAST | Flag.CHILDHIST_THOROUGH
 
 
 def run(arguments: list[str], around: Surroundings) -> int:
@@ -21,23 +24,36 @@ def run(arguments: list[str], around: Surroundings) -> int:
     parser = Parser("status", "Show the states of jobs.", around)
     parser.add_argument("jobid", nargs="+", type=readable(read_job), metavar="JOBID")
     parser.add_argument(
-        "--flags", default=_FLAGS, help="what a state carries, joined by +: classadd, children, childstat, history, …"
+        "--flags",
+        help="what a state carries, joined by +: classadd, children, childstat, history, … "
+        f"(default: {_FLAGS}, with --compat also childstat)",
     )
+    compat.add_compat(parser, "job_status")
     add_output(parser)
     add_connection(parser, asking=True)
     given = parser.parse_args(arguments)
+    if given.compat and given.json:
+        parser.error("choose one of --compat and --json")
+    flags = _COMPAT_FLAGS if given.compat else read_flags(_FLAGS)
+    if given.flags is not None:
+        flags = read_flags(given.flags)
     documents: list[dict[str, Any]] = []
     failed = False
     with open_client(given, around) as client:
         for job in given.jobid:
             try:
-                documents.append(status_document(client.status(job, read_flags(given.flags))))
+                status = client.status(job, flags)
             except LBError as error:
                 failed = True
-                around.stderr.write(f"lb status: {job}: {message_of(error)}\n")
+                line = compat.failure("lb status", "edg_wll_JobStatus", error) if given.compat else None
+                around.stderr.write(line or f"lb status: {job}: {message_of(error)}\n")
+                continue
+            if given.compat:
+                around.stdout.write(compat.status_block(status, histogram=bool(flags & _HISTOGRAMS)))
+            elif given.json:
+                documents.append(status_document(status))
             else:
-                if not given.json:
-                    _show(documents.pop(), around)
+                _show(status_document(status), around)
     if given.json:
         write_json(around.stdout, documents)
     return FAILURE if failed else SUCCESS
