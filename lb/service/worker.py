@@ -74,10 +74,9 @@ class Worker:
         while call is not None:
             function, args, kwargs, result = call
             try:
-                outcome = function(*args, **kwargs)
+                done.append((result, function(*args, **kwargs)))
             except Exception:
-                outcome = Failure()
-            done.append((result, outcome))
+                done.append((result, Failure()))
             if perf_counter() - started > _REPORT:
                 break
             try:
@@ -85,6 +84,9 @@ class Worker:
             except Empty:
                 break
         self._reactor.callFromThread(_report, done)
+        # A failure leads to this frame, which would lead to the failure: all results would wait for the garbage
+        # collector, and most failures are answers, e.g. cut ones.
+        done = []
         return call is not None
 
 

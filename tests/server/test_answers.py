@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,10 +19,11 @@ from twisted.web.server import Site
 from lb.model.errors import LBError
 from lb.model.indexing import from_title
 from lb.model.jobid import parse
-from lb.model.query import Attribute, Condition, Operator, Query, log_of_job, own_jobs
+from lb.model.query import Attribute, Condition, Operator, Query, Results, log_of_job, own_jobs
 from lb.model.seqcode import in_order
 from lb.security.identity import ANONYMOUS, Identity
 from lb.server import draft, queryport
+from lb.server.answers import Answers
 from lb.server.draft import Draft, Stream
 from lb.server.limits import QueryLimits
 from lb.server.merging import EventSorter
@@ -72,6 +74,23 @@ class Answered(SynchronousTestCase):
         ids = [f"https://localhost:9000/job{number:05}" for number in range(count)]
         self.server.send_all([registration().replace(JOB, jobid) for jobid in ids])
         return ids
+
+
+class Cut(Answered):
+    """Answers that end at a limit."""
+
+    def test_let_go(self) -> None:
+        """What was found for one goes with it, and does not wait for the garbage collector."""
+        self._register(5)
+        answers = Answers(Questions(self.later, self.server.lookup))
+        query = Query(jobs=own_jobs().jobs, soft_limit=3, results=Results.LIMITED)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        response = answers.response(answers.about_jobs(OWNER, query))
+        self.later.run()
+        self.assertIn(b"size limit exceeded", self.successResultOf(response))
+        self.assertEqual([each for each in gc.get_objects() if isinstance(each, Draft)], [])
 
 
 class Long(Answered):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 from twisted.internet import reactor as _reactor
@@ -12,6 +14,10 @@ from twisted.trial.unittest import TestCase
 from lb.service.worker import Worker
 
 reactor: Any = _reactor
+
+
+class _Held:
+    """Something whose end can be seen."""
 
 
 class WorkerTests(TestCase):
@@ -46,6 +52,22 @@ class WorkerTests(TestCase):
         following = self.worker.call(int, "1")
         await self.assertFailure(failing, ValueError)
         self.assertEqual(await following, 1)
+
+    async def test_let_go(self) -> None:
+        """What a failed call held, and its failure, go with who asked: they do not wait for the garbage collector."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        held = [_Held()]
+        gone = weakref.ref(held[0])
+
+        def fail(_: _Held) -> None:
+            raise ValueError
+
+        failing = self.worker.call(fail, held.pop())
+        await self.assertFailure(failing, ValueError)
+        del failing
+        await self.worker.call(int, "1")  # in another turn of the thread
+        self.assertIsNone(gone())
 
     async def test_waiting(self) -> None:
         """Calls that have not begun are counted."""
