@@ -49,13 +49,14 @@ class Flow:
         self.way = way
         self.name = case.name(way)
         self.destination = queue()
+        self.address = f"x-msg://{self.name}{self.destination}"
+        self.sent: list[Message] = []
+        self.in_order: list[str] = []  # ids of what was acknowledged when it was first sent
         self.consumer = Consumer()
         Subscriber(case.link(way.url()), Subscription(self.destination), self.consumer, clock)
 
     def message(self, body: bytes | str, **fields: Any) -> Message:
-        return new_message(
-            f"x-msg://{self.name}{self.destination}", body, now=time.time(), host="ui.example.org", **fields
-        )
+        return new_message(self.address, body, now=time.time(), host="ui.example.org", **fields)
 
     def arrived(self, count: int) -> Deferred[None]:
         """Fires when so many different messages came."""
@@ -112,28 +113,31 @@ class TunnelTestCase(BrokerTestCase):
             self.assertEqual(bodies[delivery.id], delivery.body)
         self.assertEqual(set(flow.first), set(bodies), flow.way)
 
-    async def logger_killed(self, way: Way) -> None:
+    async def logger_killed(self, *ways: Way) -> None:
         """Kill the logger while messages are on their way, again and again; the producer repeats what has no answer."""
         chance = random.Random(5)
-        session = await self.begin(way)
-        flow = Flow(self, way)
-        messages: list[Message] = []
-        in_order: list[str] = []
+        session = await self.begin(*ways)
+        flows = [Flow(self, way) for way in ways]
         for number in range(ROUNDS):
-            batch = [flow.message(f"{number}.{place}") for place in range(BATCH)]
-            messages += batch
-            sending = self.send(session, batch)
-            await sending[chance.randrange(BATCH)]
+            batch = [(flow, flow.message(f"{number}.{place}")) for place in range(BATCH) for flow in flows]
+            sending = self.send(session, [message for _, message in batch])
+            await sending[chance.randrange(len(sending))]
             # Somewhere between this answer and the arrival of what it is for.
             await deferToThread(self.logger.kill)
             outcomes = await DeferredList(sending, consumeErrors=True)
-            taken = [message for message, (success, _) in zip(batch, outcomes, strict=True) if success]
-            in_order += [message.id for message in taken]
+            again = []
+            for (flow, message), (taken, _) in zip(batch, outcomes, strict=True):
+                flow.sent.append(message)
+                if taken:
+                    flow.in_order.append(message.id)
+                else:
+                    again.append(message)
             await deferToThread(self.logger.start)
-            await gatherResults(self.send(session, [message for message in batch if message not in taken]))
-        await flow.arrived(len(messages))
-        self.check(flow, messages)
-        self.assertEqual([each for each in flow.first if each in set(in_order)], in_order)
+            await gatherResults(self.send(session, again))
+        for flow in flows:
+            await flow.arrived(len(flow.sent))
+            self.check(flow, flow.sent)
+            self.assertEqual([each for each in flow.first if each in set(flow.in_order)], flow.in_order)
 
     async def broker_killed(self, way: Way, other: Way) -> None:
         """Kill a broker while messages are on their way; the other one must not notice."""
@@ -156,6 +160,31 @@ class TunnelTestCase(BrokerTestCase):
         await flow.arrived(len(messages))
         self.check(flow, messages)
         self.assertEqual(flow.first, [message.id for message in messages])
+
+    async def broker_frozen(self, ways: Sequence[Way], other: Way) -> None:
+        """Freeze a broker until the logger gives its connections up; another one must not notice."""
+        session = await self.begin(*ways, other)
+        flows, beside = [Flow(self, way) for way in ways], Flow(self, other)
+
+        async def send(batch: Sequence[Flow]) -> None:
+            messages = [flow.message(f"{place}") for place in range(BATCH) for flow in batch]
+            for flow in batch:
+                flow.sent += [message for message in messages if message.destination == flow.address]
+            await gatherResults(self.send(session, messages))
+
+        await send(flows)
+        await flows[0].arrived(1)
+        with ways[0].broker.frozen():
+            await send(flows)
+            while self.logger.log.read_text().count("no sign of life") < len(flows):
+                await send([beside])
+                await beside.arrived(len(beside.sent))
+            await send(flows)
+        await send(flows)
+        for flow in (*flows, beside):
+            await flow.arrived(len(flow.sent))
+            self.check(flow, flow.sent)
+            self.assertEqual(flow.first, [message.id for message in flow.sent])
 
 
 class TunnelTests(TunnelTestCase):
@@ -210,12 +239,12 @@ class TunnelTests(TunnelTestCase):
             self.assertTrue(flow.consumer.bodies == [b"before", body, b"after"], way)
 
     async def test_killed_logger_amqp(self) -> None:
-        """P1 to P4: the logger dies by kill -9 with messages for RabbitMQ, over AMQP."""
-        await self.logger_killed(PIKA)
+        """P1 to P4: the logger dies by kill -9 with messages for RabbitMQ, by both AMQP drivers."""
+        await self.logger_killed(PIKA, TXAMQP)
 
     async def test_killed_logger_stomp(self) -> None:
-        """P1 to P4: the logger dies by kill -9 with messages for ActiveMQ."""
-        await self.logger_killed(ACTIVE)
+        """P1 to P4: the logger dies by kill -9 with messages for both brokers, over STOMP."""
+        await self.logger_killed(RABBIT_STOMP, ACTIVE)
 
     async def test_killed_rabbitmq(self) -> None:
         """P2, P4, P5: RabbitMQ dies by kill -9; ActiveMQ goes on."""
@@ -224,6 +253,14 @@ class TunnelTests(TunnelTestCase):
     async def test_killed_activemq(self) -> None:
         """P2, P4, P5: ActiveMQ dies by kill -9; RabbitMQ goes on."""
         await self.broker_killed(ACTIVE_TLS, RABBIT_STOMP)
+
+    async def test_frozen_rabbitmq(self) -> None:
+        """P2 to P5: connections with RabbitMQ freeze, by each driver, one over TLS; ActiveMQ goes on."""
+        await self.broker_frozen((PIKA_TLS, TXAMQP, RABBIT_STOMP), ACTIVE)
+
+    async def test_frozen_activemq(self) -> None:
+        """P2 to P5: connections with ActiveMQ freeze, plain and over TLS; RabbitMQ goes on."""
+        await self.broker_frozen((ACTIVE, ACTIVE_TLS), PIKA)
 
     async def test_full_queue(self) -> None:
         """P5, P6: a queue that is full takes nothing and loses nothing; others at the same broker go on meanwhile."""
