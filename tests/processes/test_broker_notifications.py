@@ -150,9 +150,10 @@ class BrokerNotificationTests(BrokeredServer):
         self.assertEqual(len(set().union(*ids.values())), count)
 
     async def test_killed(self) -> None:
-        """Server, RabbitMQ and ActiveMQ die by kill -9, one after the other, amid a stream of changes."""
-        await self.begin([PIKA, ACTIVE])
-        flows = [Flow(PIKA), Flow(ACTIVE)]
+        """Server, RabbitMQ and ActiveMQ die by kill -9 amid a stream of changes; told plainly and over TLS."""
+        ways = (PIKA, PIKA_TLS, RABBIT_STOMP_TLS, ACTIVE, ACTIVE_TLS)
+        await self.begin(ways)
+        flows = [Flow(way) for way in ways]
         for flow in flows:
             await self.durable(flow)
             await self.new(flow.address)
