@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("status", "show the states of jobs"),
     "events": ("events", "show the events of a job"),
     "jobs": ("jobs", "list the own jobs"),
+    "query": ("query", "find jobs or events by conditions"),
     "notify": ("notify", "register for notifications, and receive them"),
     "watch": ("watch", "follow jobs as their states change"),
     "agent": ("agent", "serve clients that speak to a broker only, with registrations at a server"),

@@ -46,10 +46,22 @@ def run(arguments: list[str], around: Surroundings) -> int:
         if given.compat:
             around.stdout.write(compat.found(len(events), "events"))
     else:
-        rows = [(iso_time(event.timestamp), event.source_name, event.type.name, _attributes(event)) for event in events]
-        write_table(around.stdout, ("TIME", "SOURCE", "EVENT", "ATTRIBUTES"), rows)
+        write_events(around, events)
         around.stdout.write(compat.found(len(events), "events"))
     return SUCCESS
+
+
+def write_events(around: Surroundings, events: list[Event], *, jobs: bool = False) -> None:
+    """A table of events; `jobs`: with the job of each."""
+    heads = (*(("JOB",) if jobs else ()), "TIME", "SOURCE", "EVENT", "ATTRIBUTES")
+    rows = [
+        (
+            *((str(event.jobid),) if jobs else ()),
+            *(iso_time(event.timestamp), event.source_name, event.type.name, _attributes(event)),
+        )
+        for event in events
+    ]
+    write_table(around.stdout, heads, rows)
 
 
 def _attributes(event: Event) -> str:

@@ -53,18 +53,19 @@ def run(arguments: list[str], around: Surroundings) -> int:
             elif given.json:
                 documents.append(status_document(status))
             else:
-                _show(status_document(status), around)
+                show(status_document(status), around)
     if given.json:
         write_json(around.stdout, documents)
     return FAILURE if failed else SUCCESS
 
 
-def _show(document: dict[str, Any], around: Surroundings) -> None:
+def show(document: dict[str, Any], around: Surroundings) -> None:
+    """A table of the document of a state, then one of each child's."""
     rows = [(name, _text(value)) for name, value in document.items() if name != "children_states"]
     write_table(around.stdout, ("ATTRIBUTE", "VALUE"), rows, title=f"{document.get('jobId', '')}")
     around.stdout.write("\n")
     for child in document.get("children_states", ()):
-        _show(child, around)
+        show(child, around)
 
 
 def _text(value: Any) -> str:
