@@ -15,7 +15,7 @@ from lb.state.job import encode
 from lb.wire import ulm
 from lb.wire.il import Major, Reply
 from tests.server.fixture import PEERS, Server, events_json
-from tests.state.compare import as_object, differences
+from tests.state.compare import Object, as_object, differences
 from tests.state.replay import Case, cases
 
 #: Where this server must differ: rights are given away by the owner only, and group entries mean something
@@ -71,14 +71,14 @@ def answered_otherwise(server: Server, case: Case, query: dict[str, Any]) -> lis
         return [] if recorded.get("error") in (error.code, 2) else [f"error {error}, recorded {recorded}"]
     if "error" in recorded:
         return [f"recorded error {recorded['error']}, ours a state"]
-    ignore = {*case.get("ignore", {}), "history"}
-    found = differences(recorded, ours, ignore)
-    if "history" in recorded:
-        theirs = [event["type"] for event in recorded["history"]]
-        mine = [event["type"] for event in events_json(ours.get("history"))]
-        if theirs != mine:
-            found.append(f"history: recorded {theirs}, ours {mine}")
-    return found
+    return [*differences(recorded, ours, {*case.get("ignore", {}), "history"}), *other_history(recorded, ours)]
+
+
+def other_history(recorded: Object, ours: Object) -> list[str]:
+    """How the events of a job differ from the recorded ones, where those were recorded."""
+    theirs = [event["type"] for event in recorded.get("history", [])]
+    mine = [event["type"] for event in events_json(ours.get("history"))]
+    return [f"history: recorded {theirs}, ours {mine}"] if "history" in recorded and theirs != mine else []
 
 
 class RecordedCases(SynchronousTestCase):
