@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "send": ("send", "send a message to a destination at a broker, through the logger"),
     "status": ("status", "show the states of jobs"),
     "events": ("events", "show the events of a job"),
+    "history": ("history", "show the states that jobs went through"),
     "jobs": ("jobs", "list the own jobs"),
     "query": ("query", "find jobs or events by conditions"),
     "notify": ("notify", "register for notifications, and receive them"),

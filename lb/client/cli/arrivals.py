@@ -31,16 +31,18 @@ _FIELDS: Final = tuple(a.name for a in ATTRIBUTES if a.sent and not a.structured
 Next = Callable[[float | None], "Received | None"]
 
 
-def add_fields(parser: argparse.ArgumentParser, option: str = "--fields", *more: str) -> None:
+def add_fields(
+    parser: argparse.ArgumentParser, option: str = "--fields", *more: str, default: tuple[str, ...] = ("owner",)
+) -> None:
     """The option that chooses fields of a state."""
     parser.add_argument(
         option,
         *more,
         dest="fields",
         type=_read_fields,
-        default=("owner",),
+        default=default,
         metavar="NAME,…",
-        help="fields of the state to print after its name (default: owner)",
+        help=f"fields of the state to print after its name (default: {','.join(default) or 'none'})",
     )
 
 
