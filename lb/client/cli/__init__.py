@@ -46,6 +46,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "dump": ("dump", "have a server write events to a file"),
     "load": ("load", "have a server take in a dump or an archive"),
     "index": ("index", "show or change what a server indexes"),
+    "config": ("config", "show how a server is configured"),
+    "probe": ("probe", "tell a monitoring system whether a server answers"),
     "recompute": ("recompute", "check the stored states of a server, or repair them"),
     "pki": ("pki", "make the development PKI, issue certificates from it"),
     "completion": ("completion", "print the completion script of a shell"),
