@@ -10,6 +10,7 @@ from twisted.trial.unittest import TestCase
 from lb.wire import http
 from tests.client import peers
 from tests.client.test_cli import Outcome, lb
+from tests.processes.house import House
 
 
 class ReachingTests(TestCase):
@@ -97,3 +98,32 @@ class ReachingTests(TestCase):
         outcome = await self.lb("config")
         self.assertEqual((outcome.code, outcome.stdout), (1, ""))
         self.assertRegex(outcome.stderr, r"\Alb config: [^\n]+\n\Z")
+
+
+class ChainTests(House):
+    """A job of the probe, at a server and a logger as they are started by their users."""
+
+    def lb(self, *arguments: str) -> Outcome:
+        environ = {
+            "LB_STATE_DIR": str(self.state),
+            "GLITE_WMS_QUERY_SERVER": f"localhost:{self.port}",
+            "GLITE_WMS_LOG_DESTINATION": f"localhost:{self.logger_port}",
+        }
+        return lb(*arguments, environ=environ)
+
+    def test_chain(self) -> None:
+        """A job lives and is removed; without a logger events do not arrive, without a server nothing does."""
+        outcome = self.lb("probe", "--register")
+        self.assertEqual((outcome.code, outcome.stderr), (0, ""), outcome.stdout)
+        self.assertRegex(outcome.stdout, r"\AOK\|time=")
+        self.assertEqual({job["state"] for job in self.lb("jobs", "--json").json} - {"Cleared"}, set())
+        self.assertEqual(self.lb("notify", "list", "--json").json, [])
+        self.logger.kill()
+        outcome = self.lb("probe", "--register", "--timeout", "2")
+        self.assertEqual(outcome.code, 2)
+        self.assertTrue(outcome.stdout.startswith("DOWN: Event Delivery Chain (Logger/Interlogger) Not Running: "))
+        self.assertEqual(self.lb("notify", "list", "--json").json, [])
+        self.server.kill()
+        outcome = self.lb("probe", "--register", "--timeout", "2")
+        self.assertEqual(outcome.code, 2)
+        self.assertTrue(outcome.stdout.startswith("DOWN: Unable to Get Server Version: "), outcome.stdout)

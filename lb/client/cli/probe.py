@@ -1,7 +1,7 @@
 """``lb probe``: tells a monitoring system whether a server, and a logger, answer (spec: cli.md §5.4).
 
 One line and the exit codes of monitoring plugins: 0 OK, 1 WARNING, 2 DOWN, 3 UNKNOWN, also for wrong usage.
-Nothing is registered or logged.
+Nothing is registered or logged unless asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lb.client.cli import SUCCESS, Surroundings
 from lb.client.cli.errors import message_of, one_line
 from lb.client.cli.output import write_json
-from lb.client.cli.parser import Parser, add_connection, add_output, logger, readable, server
+from lb.client.cli.parser import Parser, add_connection, add_output, logger, open_client, readable, server
 from lb.client.cli.subscription import seconds
 from lb.model.errors import LBError
 
@@ -27,7 +27,7 @@ _NAMES: Final = {OK: "OK", WARNING: "WARNING", DOWN: "DOWN", UNKNOWN: "UNKNOWN"}
 _PATIENCE: Final = 20.0
 #: What the C probe says when these fail.
 _NO_VERSION: Final = "Unable to Get Server Version"
-_NO_LOGGER: Final = "Event Delivery Chain (Logger/Interlogger) Not Running"
+NO_DELIVERY: Final = "Event Delivery Chain (Logger/Interlogger) Not Running"
 
 
 class _Finding(NamedTuple):
@@ -42,7 +42,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
     """Ask the server for its version, and shake hands with the logger if one is given."""
     about = (
         "Tell a monitoring system whether a server answers, and a logger if one is given. Nothing is registered or "
-        "logged. Exit codes: 0 OK, 1 WARNING, 2 DOWN, 3 UNKNOWN."
+        "logged without --register. Exit codes: 0 OK, 1 WARNING, 2 DOWN, 3 UNKNOWN."
     )
     parser = Parser("probe", about, around)
     parser.add_argument(
@@ -50,6 +50,12 @@ def run(arguments: list[str], around: Surroundings) -> int:
     )
     parser.add_argument("--logger", "-a", type=readable(logger), metavar="HOST[:PORT]", help="also this logger")
     parser.add_argument("--warn", "-w", type=seconds, metavar="SECONDS", help="WARNING when it takes longer")
+    parser.add_argument(
+        "--register",
+        action="store_true",
+        help="also register a job, log its events through the logger, and wait for its end and for the notification "
+        "of it; who may purge purges it",
+    )
     add_output(parser)
     add_connection(parser)
     try:
@@ -78,18 +84,35 @@ def _probed(given: argparse.Namespace, around: Surroundings) -> _Finding:
             try:
                 await way.greet(given.logger)
             except LBError as error:
-                return _down(_NO_LOGGER, error)
+                return _down(NO_DELIVERY, error)
         return _Finding(OK, version=version)
 
-    timeout = _PATIENCE if given.timeout is None else given.timeout
+    patience = _PATIENCE if given.timeout is None else given.timeout
     try:
-        return reach(given, around, look, query_server=given.server, query_timeout=timeout)
+        found = reach(given, around, look, query_server=given.server, query_timeout=patience)
+        if found.code == OK and given.register:
+            return _lived(given, around, found, patience)
+        return found
     except Exception as error:
         # Nobody was asked: settings or credentials are missing or wrong.
         why = message_of(error)
         if why is None:
             raise
         return _Finding(UNKNOWN, why)
+
+
+def _lived(given: argparse.Namespace, around: Surroundings, found: _Finding, patience: float) -> _Finding:
+    """What became of a job that was registered for this."""
+    from lb.client.blocking import call
+    from lb.client.cli.chain import BrokenError, live
+
+    given.timeout = patience
+    with open_client(given, around, query_server=given.server, logger=given.logger) as client:
+        try:
+            left = call(lambda reactor: live(client.session, reactor, patience))
+        except BrokenError as broken:
+            return _down(broken.what, broken.error)
+    return found if left is None else found._replace(code=WARNING, why=f"traces are left: {message_of(left)}")
 
 
 def _down(what: str, error: LBError) -> _Finding:
