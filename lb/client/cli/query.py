@@ -65,7 +65,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
                 around.stderr.write(line or f"lb query: {message_of(failed)}\n")
             if given.json:
                 documents += map(form.document, results)
-            else:
+            elif results or failed is None:
                 form.text(around, results)
                 if not given.compat and not given.no_states:
                     around.stdout.write(compat.found(len(results), form.noun))
