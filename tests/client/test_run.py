@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pika
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb import run
+from tests.broker.brokers import PATIENCE, PIKA, unique
+from tests.client.test_cli import lb
+from tests.peers import rabbitmq
 
 
 class MainJobTests(SynchronousTestCase):
@@ -58,6 +64,53 @@ class MainJobTests(SynchronousTestCase):
             self.assertEqual(self.run_once(state, BROKER=url).returncode, 0)
         for log in ("lb.log", "lb-logger.log"):
             self.assertIn("broker site", (Path(state) / log).read_text())
+
+    def test_live_broker(self) -> None:
+        """The session of the README: an event comes over the broker, by name; the state that it leads to goes there."""
+        state = Path(self.mktemp()).absolute()
+        url = PIKA.text()
+        environ = {**os.environ, "STATE": str(state), "ONCE": "", "X509_USER_PROXY": "/nonexistent", "BROKER": url}
+        serving = subprocess.Popen([sys.executable, "-m", "lb.run"], stdout=subprocess.PIPE, text=True, env=environ)
+        assert serving.stdout is not None
+        self.addCleanup(serving.stdout.close)
+        self.addCleanup(serving.wait)
+        self.addCleanup(serving.send_signal, signal.SIGTERM)
+        said = ""
+        while "Serving until Ctrl-C." not in said:
+            said += (line := serving.stdout.readline())
+            self.assertTrue(line, said)
+        port = re.search(r"https://localhost:(\d+)/\n", said)
+        assert port is not None
+        around = {"LB_STATE_DIR": str(state), "GLITE_WMS_QUERY_SERVER": f"localhost:{port[1]}"}
+
+        def done(*arguments: str) -> str:
+            outcome = lb(*arguments, environ=around)
+            self.assertEqual((outcome.code, outcome.stderr), (0, ""))
+            return outcome.stdout
+
+        topic = unique("grid.emi.me")
+        with pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", PIKA.broker.amqp_port)) as connection:
+            channel = connection.channel()
+            queue = channel.queue_declare("", exclusive=True).method.queue
+            channel.queue_bind(queue, "amq.topic", topic)
+            variables = dict(re.findall(r'(\w+)="(.*)"', done("register")))
+            job = variables["EDG_JOBID"]
+            done("notify", "new", "--job", job, "--address", f"x-msg://site/topic/{topic}")
+            done(
+                *("log", "Running", "--jobid", job, "--sequence", variables["EDG_WL_SEQUENCE"]),
+                *("--source", "LogMonitor", "--node", "wn1", "--via", url, "/queue/lb.events"),
+            )
+            method, properties, body = next(channel.consume(queue, auto_ack=True, inactivity_timeout=PATIENCE))
+            assert method is not None, "nothing came"
+            channel.cancel()
+        told = json.loads(body)
+        self.assertEqual((told["jobid"], properties.headers["lb-state"]), (job, "Running"))
+        (event,) = [each for each in json.loads(done("events", job, "--json")) if each["type"] == "Running"]
+        self.assertEqual(event["user"], told["ownerDn"])
+        serving.send_signal(signal.SIGTERM)
+        self.assertEqual(serving.wait(PATIENCE), 0)
+
+    test_live_broker.skip = rabbitmq.absent  # type: ignore[attr-defined]
 
     def test_ports(self) -> None:
         """Ports that are taken are passed over."""
