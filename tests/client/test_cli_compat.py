@@ -11,9 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from lb.client.cli.compat import failure, ids_list, jobs_list, status_block
 from lb.model.errors import LBError
+from lb.model.query import Attribute
 from lb.model.status import JobStatus, JobType, State
 from lb.wire import http, ulm
-from lb.wire.lbxml import results
+from lb.wire.lbxml import requests, results
 from tests.client.recorded import received
 from tests.client.site import Server
 from tests.client.test_cli import Outcome, lb
@@ -183,6 +184,14 @@ class CommandTests(TestCase):
         self.assertEqual((await self.lb("jobs", "--compat", "-n")).stdout, f"\t{job}\n\nFound 1 jobs\n")
         self.assertEqual((await self.lb("jobs", "-n")).stdout, f"{job}\n")
         self.assertEqual((await self.lb("jobs", "-n", "--json")).json, [job])
+
+    async def test_owner(self) -> None:
+        """Jobs of the asker are asked for without a name, those of another owner by it."""
+        for arguments in ((), ("--owner", "/CN=B"), ("-n", "-o", "/CN=C")):
+            self.assertEqual((await self.lb("jobs", *arguments)).code, 0)
+        asked = [requests.read_jobs(each.body).jobs[0][0] for each in self.server.query.messages]
+        self.assertEqual([each.attribute for each in asked], [Attribute.OWNER] * 3)
+        self.assertEqual([each.value for each in asked], [None, "/CN=B", "/CN=C"])
 
     async def test_events(self) -> None:
         """Events are lines that read back, an empty line, and their number; a job without any is a failure."""

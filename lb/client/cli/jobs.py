@@ -1,4 +1,4 @@
-"""``lb jobs``: lists the jobs of whoever asks."""
+"""``lb jobs``: lists the jobs of whoever asks, or of another owner as far as they may be read."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import errno
 from lb.client.cli import FAILURE, SUCCESS, Surroundings, compat
 from lb.client.cli.output import visible, write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, readable, server
-from lb.model import query
 from lb.model.errors import LBError
+from lb.model.query import Attribute, Condition, Operator, Query
 from lb.model.status import JobStatus
 from lb.wire.documents import coded_name, iso_time, state_name, status_document
 
 
 def run(arguments: list[str], around: Surroundings) -> int:
-    """List the own jobs on a server."""
-    parser = Parser("jobs", "List the own jobs on a server.", around)
+    """List the jobs of one owner on a server."""
+    parser = Parser("jobs", "List the own jobs on a server, or those of another owner.", around)
+    parser.add_argument("--owner", "-o", metavar="DN", help="whose jobs (default: the own ones)")
     parser.add_argument(
         "--server", "-m", type=readable(server), metavar="HOST:PORT", help="which server (GLITE_WMS_QUERY_SERVER)"
     )
@@ -26,14 +27,15 @@ def run(arguments: list[str], around: Surroundings) -> int:
     given = parser.parse_args(arguments)
     if given.compat and given.json:
         parser.error("choose one of --compat and --json")
+    asked = Query(jobs=((Condition(Attribute.OWNER, Operator.EQUAL, given.owner),),))
     ids: list[str] = []
     jobs: list[JobStatus] = []
     with open_client(given, around, query_server=given.server) as client:
         try:
             if given.no_states:
-                ids = client.run(lambda session: session.consumer.job_ids(query.own_jobs()))
+                ids = client.run(lambda session: session.consumer.job_ids(asked))
             else:
-                jobs = client.own_jobs()
+                jobs = client.jobs(asked)
         except LBError as error:
             if error.code != errno.ENOENT:
                 if not given.compat:
