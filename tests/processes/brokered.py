@@ -10,6 +10,9 @@ from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from lb.broker.destination import Destination
+from lb.broker.session import Subscription
+from lb.broker.subscriber import Subscriber
 from lb.client.notification import Registration
 from lb.client.session import open_session
 from lb.client.settings import Address
@@ -18,7 +21,7 @@ from lb.model.query import Attribute, Condition, Operator
 from lb.security import pki
 from lb.security.names import slash_form
 from lb.wire import http, il
-from tests.broker.brokers import BrokerTestCase, Way, clock
+from tests.broker.brokers import BrokerTestCase, Consumer, Way, clock, unique
 from tests.peers import activemq
 from tests.processes.daemon import Daemon, connect, free_port, replies
 from tests.server.test_ingest import line, registration
@@ -62,6 +65,27 @@ class BrokeredServer(BrokerTestCase):
             state=self.state,
         )
         self.addCleanup(lambda: Deferred.fromCoroutine(self.client.close()))
+
+    async def serve(self, way: Way, *options: str) -> str:
+        """Start a server that takes requests for registrations there; the name of the control queue."""
+        control = unique("lb.agent")
+        await self.begin(
+            [way],
+            *("--agent", f"{name_of(way)}:/queue/{control}", "--agent-interval", "0.2"),
+            *("--broker-user", f"{name_of(way)}:{way.user}={self.user}"),
+            *options,
+        )
+        return control
+
+    async def durable(self, way: Way, source: Destination, consumer: Consumer) -> None:
+        """Consume from now on, whoever dies."""
+        name = unique("lb-test")
+        url = way.url(options=f"&client-id={name}&heartbeat=2")
+        subscription = Subscription(source, durable=name)
+        first = await self.session(url)
+        await first.subscribe(subscription, Consumer())
+        await first.close()
+        Subscriber(self.link(url), subscription, consumer, clock)
 
     async def new(self, address: str) -> Registration:
         """A registration for the job."""

@@ -19,7 +19,7 @@ from lb.broker.destination import Destination, Kind, read_destination
 from lb.broker.session import Session
 from tests.broker.brokers import ACTIVE, ACTIVE_TLS, PIKA, PIKA_TLS, Way, message, unique
 from tests.peers import activemq, rabbitmq
-from tests.processes.brokered import BrokeredServer, name_of
+from tests.processes.brokered import BrokeredServer
 from tests.processes.daemon import PATIENCE
 
 #: Seconds: long enough for a busy machine to extend it at half of them, short enough to see a registration lapse.
@@ -45,6 +45,8 @@ class AMQPClient:
         properties = pika.BasicProperties(
             reply_to=self._answers, correlation_id=correlation, user_id=user, message_id=unique("request")
         )
+        # As any client may come before the agent: the broker drops what is for a queue that is not there.
+        self._channel.queue_declare(control, durable=True)
         self._channel.basic_publish("", control, json.dumps(request), properties)
         for method, properties, body in self._channel.consume(  # noqa: B007  # the last one is the answer
             self._answers, auto_ack=True, inactivity_timeout=PATIENCE
@@ -75,16 +77,6 @@ class AMQPClient:
 
 class AgentTests(BrokeredServer):
     """A server with agents, and its brokers' clients."""
-
-    async def serve(self, way: Way) -> str:
-        """Start a server that takes requests there; the name of the control queue."""
-        control = unique("lb.agent")
-        await self.begin(
-            [way],
-            *("--agent", f"{name_of(way)}:/queue/{control}", "--agent-interval", "0.2"),
-            *("--broker-user", f"{name_of(way)}:{way.user}={self.user}"),
-        )
-        return control
 
     async def test_amqp(self) -> None:
         """A client of RabbitMQ registers, is told, is kept alive while it is there, and forgotten when it is gone."""

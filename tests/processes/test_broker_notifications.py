@@ -14,7 +14,6 @@ from twisted.internet.threads import deferToThread
 from lb.broker.destination import read_destination
 from lb.broker.message import Delivery
 from lb.broker.session import Session, Subscription
-from lb.broker.subscriber import Subscriber
 from lb.client.cli import main
 from tests.broker.brokers import (
     ACTIVE,
@@ -27,7 +26,6 @@ from tests.broker.brokers import (
     TXAMQP_TLS,
     Consumer,
     Way,
-    clock,
     unique,
 )
 from tests.peers import activemq, rabbitmq
@@ -132,16 +130,6 @@ class BrokerNotificationTests(BrokeredServer):
         self.assertEqual((event["specversion"], event["subject"]), ("1.0", str(self.job)))
         self.assertEqual(event["data"], bodies["text/javascript"])
 
-    async def durable(self, flow: Flow) -> None:
-        """Consume from now on, whoever dies."""
-        name = unique("lb-test")
-        url = flow.way.url(options=f"&client-id={name}&heartbeat=2")
-        subscription = Subscription(flow.source, durable=name)
-        first = await self.session(url)
-        await first.subscribe(subscription, Consumer())
-        await first.close()
-        Subscriber(self.link(url), subscription, flow.consumer, clock)
-
     def check(self, flow: Flow, count: int) -> None:
         """All states are told, first in their order; what came twice has the same id (P2 to P4)."""
         ids = flow.consumer.ids
@@ -155,7 +143,7 @@ class BrokerNotificationTests(BrokeredServer):
         await self.begin(ways)
         flows = [Flow(way) for way in ways]
         for flow in flows:
-            await self.durable(flow)
+            await self.durable(flow.way, flow.source, flow.consumer)
             await self.new(flow.address)
         chance = random.Random(7)
         begun = 0
@@ -183,7 +171,7 @@ class BrokerNotificationTests(BrokeredServer):
         flows = [Flow(PIKA), Flow(ACTIVE)]
         made = []
         for flow in flows:
-            await self.durable(flow)
+            await self.durable(flow.way, flow.source, flow.consumer)
             made.append(await self.new(flow.address))
         await self.wait(1, 10)
         await gatherResults([flow.told(10) for flow in flows])
