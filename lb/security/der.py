@@ -1,14 +1,20 @@
-"""A reader for the few DER structures whose encoded bytes matter: names and extension identifiers of certificates.
+"""A reader for the few DER structures that libraries do not show: names as encoded, extensions, attribute certificates.
 
 It exists because a distinguished name is written from the bytes as encoded, which decoding libraries no longer show.
-It must never be used to verify anything: it reads certificates that OpenSSL has accepted.
+It must never be taken for a check: what it reads is verified elsewhere, and may be anything of bounded size.
 """
 
 from collections.abc import Iterator
 
+BOOLEAN = 0x01
+INTEGER = 0x02
+BIT_STRING = 0x03
+OCTET_STRING = 0x04
+OBJECT_IDENTIFIER = 0x06
+UTF8_STRING = 0x0C
+GENERALIZED_TIME = 0x18
 SEQUENCE = 0x30
 SET = 0x31
-OBJECT_IDENTIFIER = 0x06
 EXPLICIT_VERSION = 0xA0
 EXPLICIT_EXTENSIONS = 0xA3
 
@@ -45,8 +51,13 @@ def encode(tag: int, content: bytes) -> bytes:
     return bytes((tag, 0x80 | len(octets))) + octets + content
 
 
+_LONGEST_IDENTIFIER = 256  # octets; the work grows with the square
+
+
 def dotted(content: bytes) -> str:
-    """Return the dotted form of the content of an OBJECT IDENTIFIER; ValueError when it ends inside an arc."""
+    """Return the dotted form of the content of an OBJECT IDENTIFIER; ValueError when it is too long or unfinished."""
+    if len(content) > _LONGEST_IDENTIFIER:
+        raise ValueError("DER: object identifier too long")
     arcs: list[int] = []
     value = 0
     for octet in content:
@@ -58,6 +69,18 @@ def dotted(content: bytes) -> str:
         raise ValueError("DER: truncated object identifier")
     first = min(arcs[0] // 40, 2)
     return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
+def identifier(text: str) -> bytes:
+    """Return the content of the OBJECT IDENTIFIER with a dotted form."""
+    first, second, *arcs = map(int, text.split("."))
+    content = bytearray()
+    for arc in (40 * first + second, *arcs):
+        octets = [arc & 0x7F]
+        while arc := arc >> 7:
+            octets.append(arc & 0x7F | 0x80)
+        content += bytes(reversed(octets))
+    return bytes(content)
 
 
 def _fields(tbs_certificate: bytes) -> list[tuple[int, bytes]]:
@@ -78,11 +101,30 @@ def subject(tbs_certificate: bytes) -> bytes:
 
 def extension_oids(tbs_certificate: bytes) -> list[str]:
     """Return the dotted identifiers of the extensions of an encoded TBSCertificate, in order."""
+    return [dotted(next(elements(extension))[1]) for _, extension in elements(_extensions(tbs_certificate))]
+
+
+def certificate_extension(tbs_certificate: bytes, identifier: bytes) -> bytes | None:
+    """Return the value of the extension with an identifier (encoded) of a TBSCertificate; None when it has none."""
+    for found, _, value in extensions(_extensions(tbs_certificate)):
+        if found == identifier:
+            return value
+    return None
+
+
+def extensions(content: bytes) -> Iterator[tuple[bytes, bool, bytes]]:
+    """Yield identifier (encoded), whether it is critical, and value of each of some Extensions (RFC 5280 §4.1)."""
+    for _, extension in elements(content):
+        (_, identifier), *critical, (_, value) = elements(extension)
+        yield identifier, any(tag == BOOLEAN and flag != b"\0" for tag, flag in critical), value
+
+
+def _extensions(tbs_certificate: bytes) -> bytes:
     for tag, content in _fields(tbs_certificate)[6:]:
         if tag == EXPLICIT_EXTENSIONS:
             ((_, extensions),) = elements(content)
-            return [dotted(next(elements(extension))[1]) for _, extension in elements(extensions)]
-    return []
+            return extensions
+    return b""
 
 
 def attributes(name: bytes) -> Iterator[tuple[str, int, bytes]]:

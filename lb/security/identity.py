@@ -4,6 +4,7 @@ An identity comes from the chain OpenSSL verified and from nothing else; a proxy
 It must never be asked for before the handshake is complete.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -19,7 +20,8 @@ PROXY_CERT_INFO = "1.3.6.1.5.5.7.1.14"  # RFC 3820 §3.8
 class Identity:
     """A peer: its name in slash form (None for an anonymous one), its VOMS attributes, and when its chain expires.
 
-    `expires` is the earliest notAfter of the chain in seconds since the epoch, None for an anonymous peer.
+    `expires` is the earliest notAfter of the chain and of what gave the attributes, in seconds since the epoch; None
+    for an anonymous peer.
     """
 
     name: str | None
@@ -28,6 +30,18 @@ class Identity:
 
 
 ANONYMOUS = Identity(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """VOMS attributes, the primary one first, and until when they hold, in seconds since the epoch; None for none."""
+
+    fqans: tuple[str, ...] = ()
+    expires: int | None = None
+
+
+# Takes a verified chain, leaf first. A context carries its own as application data (`SSL.Context.set_app_data`).
+AttributeSource = Callable[[Sequence[x509.Certificate]], Attributes]
 
 
 class UnverifiedPeerError(Exception):
@@ -39,7 +53,7 @@ def is_proxy(certificate: x509.Certificate) -> bool:
     return PROXY_CERT_INFO in der.extension_oids(certificate.tbs_certificate_bytes)
 
 
-def end_entity(chain: list[x509.Certificate]) -> x509.Certificate:
+def end_entity(chain: Sequence[x509.Certificate]) -> x509.Certificate:
     """Return the first certificate, seen from the leaf, that is not a proxy; UnverifiedPeerError when there is none."""
     for certificate in chain:
         if not is_proxy(certificate):
@@ -50,6 +64,7 @@ def end_entity(chain: list[x509.Certificate]) -> x509.Certificate:
 def identity_of(connection: SSL.Connection) -> Identity:
     """Return the peer of a connection whose handshake is complete; ANONYMOUS when it showed no certificate.
 
+    VOMS attributes are what the `AttributeSource` of the connection's context finds; without one there are none.
     Raises UnverifiedPeerError when it showed one that was not verified here, as on a resumed session, or on a
     connection that does not demand verification: OpenSSL keeps a chain of those as well.
     """
@@ -59,4 +74,9 @@ def identity_of(connection: SSL.Connection) -> Identity:
             return ANONYMOUS
         raise UnverifiedPeerError("the peer's certificate was not verified on this connection")
     expires = min(int(certificate.not_valid_after_utc.timestamp()) for certificate in chain)
-    return Identity(slash_form(end_entity(chain)), expires=expires)
+    name = slash_form(end_entity(chain))
+    source: AttributeSource | None = connection.get_context().get_app_data()
+    attributes = Attributes() if source is None else source(chain)
+    if attributes.expires is not None:
+        expires = min(expires, attributes.expires)
+    return Identity(name, attributes.fqans, expires)

@@ -25,7 +25,9 @@ from zope.interface import implementer
 from lb.security.anchors import Signature, TrustAnchors, signature
 from lb.security.credentials import Credential, CredentialError, KeyPair, load
 from lb.security.hostname import is_address
+from lb.security.identity import AttributeSource
 from lb.security.verification import ChainVerification, Expectation, expect_host, expect_person
+from lb.security.voms import VOMSAttributes
 
 # Seconds between two looks at the files; a look costs about a microsecond a file.
 LOOK_INTERVAL = 1.0
@@ -51,8 +53,11 @@ class _Kind:
 class _Generation:
     """Contexts made from the files as they were at one moment."""
 
-    def __init__(self, key_pair: KeyPair | None, anchors: TrustAnchors) -> None:
+    def __init__(
+        self, key_pair: KeyPair | None, anchors: TrustAnchors, attributes: AttributeSource | None = None
+    ) -> None:
         self.key_pair = key_pair
+        self._attributes = attributes
         self._anchors = anchors
         self._chain: tuple[x509.Certificate, ...] = ()
         if key_pair is not None:
@@ -92,6 +97,8 @@ class _Generation:
         context.set_options(_OPTIONS)
         context.set_mode(_MODE)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        if kind.server:
+            context.set_app_data(self._attributes)  # for `identity_of`
         if self.key_pair is not None:
             self._use(context, self.key_pair)
         self._anchors.load_into(context)
@@ -142,15 +149,18 @@ class EndpointCredentials:
         clock: IReactorTime,
         *,
         now: Callable[[], float] = time.time,
+        voms: Path | None = None,
     ) -> None:
         """Read everything once. `credential` None suits anonymous clients only; `anchors` is a directory or a CA file.
 
+        `voms` is the directory of VOMS servers that may give attributes to peers of server connections; None: none may.
         `clock` spaces the looks at the files, `now` (seconds since the epoch) judges validity. Raises CredentialError.
         """
         self._credential = credential
         self._anchors = anchors
         self._clock = clock
         self._now = now
+        self._voms = voms
         self._paths = [anchors] if credential is None else [credential.certificate, credential.key, anchors]
         self._seen: Signature = signature(self._paths)
         self._generation = self._read()
@@ -220,7 +230,7 @@ class EndpointCredentials:
                 self._log.error("changed credentials are not used, the former ones stay: {error}", error=error)
             # Whatever is wrong with our own files: who has been revoked since must not come in.
             with suppress(CredentialError):
-                self._replace(_Generation(self._generation.key_pair, TrustAnchors.read(self._anchors)))
+                self._replace(self._trusting(self._generation.key_pair))
         else:
             self._failed = False
             self._log.info("credentials and trust anchors read again")
@@ -233,7 +243,12 @@ class EndpointCredentials:
 
     def _read(self) -> _Generation:
         key_pair = None if self._credential is None else load(self._credential, self._now())
-        return _Generation(key_pair, TrustAnchors.read(self._anchors))
+        return self._trusting(key_pair)
+
+    def _trusting(self, key_pair: KeyPair | None) -> _Generation:
+        anchors = TrustAnchors.read(self._anchors)
+        attributes = None if self._voms is None else VOMSAttributes(self._voms, anchors, self._now)
+        return _Generation(key_pair, anchors, attributes)
 
 
 @implementer(IOpenSSLServerConnectionCreator)

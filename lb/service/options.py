@@ -24,6 +24,7 @@ from lb.security.identity import end_entity
 from lb.security.names import slash_form
 from lb.security.state_directory import state_directory
 from lb.security.tls import EndpointCredentials
+from lb.security.voms import voms_directory
 from lb.service import logs
 
 
@@ -77,6 +78,12 @@ class DaemonOptions(usage.Options):
             None,
             None,
             "directory or file of trusted authorities (default: X509_CERT_DIR and customary places)",
+        ],
+        [
+            "voms-dir",
+            None,
+            None,
+            "directory of the VOMS servers believed, VO/HOST.lsc (default: X509_VOMS_DIR, /etc/grid-security/vomsdir)",
         ],
         [
             "metrics-port",
@@ -216,7 +223,8 @@ class DaemonOptions(usage.Options):
             anchors = trust_directory(
                 surroundings, explicit=_path(self["ca-dir"]), fallback=made.authorities, credential=credential
             )
-            return EndpointCredentials(credential, anchors, clock)
+            voms = voms_directory(os.environ, _path(self["voms-dir"]))
+            return EndpointCredentials(credential, anchors, clock, voms=voms)
         except CredentialError as error:
             raise usage.UsageError(str(error)) from None
 

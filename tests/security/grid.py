@@ -89,6 +89,7 @@ class Holder:
         policy: bytes = INHERIT_ALL,
         days: tuple[float, float] = (-0.5, 0.5),
         named_after: Holder | None = None,
+        extensions: tuple[x509.ExtensionType, ...] = (),
     ) -> Holder:
         """An RFC 3820 proxy, its subject extending this one's unless another is given."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -96,6 +97,8 @@ class Holder:
         subject = x509.Name([*(named_after or self).certificate.subject, serial])
         builder = _builder(subject, self.certificate.subject, key, days)
         builder = builder.add_extension(x509.UnrecognizedExtension(PROXY_CERT_INFO, policy), critical=True)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
         return Holder(builder.sign(self.key, SHA256()), key, (self.certificate, *self.chain))
 
     @property
@@ -180,10 +183,11 @@ def endpoint(
     *,
     stem: str = "holder",
     at: float | None = None,
+    voms: Path | None = None,
 ) -> EndpointCredentials:
     """Credentials of one side; `at` is the time at which its own certificate is judged."""
     credential = None if holder is None else holder.save(directory, stem)
-    return EndpointCredentials(credential, anchors, clock, now=lambda: time.time() if at is None else at)
+    return EndpointCredentials(credential, anchors, clock, now=lambda: time.time() if at is None else at, voms=voms)
 
 
 @implementer(IHandshakeListener)
