@@ -34,7 +34,7 @@ from lb.server.submission import Submission, Unstored
 from lb.server.tally import Tally
 from lb.state import fold
 from lb.state.generic.fold import Families
-from lb.store.interface import StoredJob, StoreError, Writer
+from lb.store.interface import RepeatedError, StoredJob, StoreError, Writer
 from lb.wire import il, ulm
 
 #: Most subjobs that one registration may make, by default; the C clients' collections have some thousands.
@@ -97,6 +97,7 @@ class Ingest:
         self._stored = stored
         self._tally = tally if tally is not None else Tally()
         self._last_internal = 0
+        self._hopeful = True  # no event of the last batch had come before or was refused
 
     def __call__(self, submissions: Sequence[Submission]) -> list[il.Reply]:
         """Store what may be stored; one reply a submission, in their order."""
@@ -144,8 +145,7 @@ class Ingest:
         if not entries:
             return
         try:
-            with self.transaction() as batch:
-                self._apply(entries, batch, replies)
+            self._hopeful = (self._hopeful and self._in_hope(entries)) or self._with_care(entries, replies)
         except StoreError as error:
             # Nothing was stored: everybody who was not refused has to come again.
             self.log.error("cannot store a batch of {count} events: {error}", count=len(entries), error=str(error))
@@ -153,6 +153,25 @@ class Ingest:
                 replies[entry.place] = Unstored(il.Major.DBERR, error.code, str(error))
         except Exception:
             self._store_singly(entries, replies)
+
+    def _in_hope(self, entries: list[_Entry]) -> bool:
+        """Store events without asking whether they have come before: the store objects to those that have.
+
+        False when something is amiss; nothing was stored then, and the careful way finds out.
+        """
+        last_internal = self._last_internal
+        try:
+            with self.transaction() as batch:
+                self._apply(entries, batch)
+        except (RepeatedError, LBError):
+            self._last_internal = last_internal
+            return False
+        return True
+
+    def _with_care(self, entries: list[_Entry], replies: list[il.Reply]) -> bool:
+        """Store those events that are new and not refused; whether all were."""
+        with self.transaction() as batch:
+            return self._apply(entries, batch, replies)
 
     @contextmanager
     def transaction(self) -> Iterator[Batch]:
@@ -205,12 +224,32 @@ class Ingest:
         error = LBError(errno.EINVAL, "internal error of the server while processing this event")
         replies[entry.place] = il.reply_for(error, direct=bool(entry.event.priority & Priority.DIRECT))
 
-    def _apply(self, entries: list[_Entry], batch: Batch, replies: list[il.Reply]) -> None:
+    def _apply(self, entries: list[_Entry], batch: Batch, replies: list[il.Reply] | None = None) -> bool:
+        """Put events into the batch; whether all are new and none is refused.
+
+        Without `replies` none is asked for in the store, and the first that is to be refused raises its `LBError`.
+        """
         policy = self._policy()
         parents = self.parents(batch)
         connections = self.connections(batch)
         batch.load(entry.event.jobid.unique for entry in entries)
         batch.load(_relatives(entries, batch.known.values()))
+        repeated = self._repeated(entries, batch) if replies is not None else set()
+        refused = False
+        for position, entry in enumerate(entries):
+            try:
+                self._one(entry, position in repeated, batch, parents, connections, policy)
+            except LBError as error:
+                if replies is None:
+                    raise
+                refused = True
+                self._refused(entry.submission, error)
+                direct = bool(entry.event.priority & Priority.DIRECT)
+                replies[entry.place] = il.reply_for(error, direct=direct)
+        return not repeated and not refused
+
+    def _repeated(self, entries: list[_Entry], batch: Batch) -> set[int]:
+        """Positions of the events that are stored already."""
         checked = [
             (position, entry)
             for position, entry in enumerate(entries)
@@ -219,14 +258,7 @@ class Ingest:
         found = self._writer.duplicates(
             [(batch.known[entry.event.jobid.unique].key, entry.digest) for _, entry in checked]
         )
-        duplicates = {checked[number][0] for number in found}
-        for position, entry in enumerate(entries):
-            try:
-                self._one(entry, position in duplicates, batch, parents, connections, policy)
-            except LBError as error:
-                self._refused(entry.submission, error)
-                direct = bool(entry.event.priority & Priority.DIRECT)
-                replies[entry.place] = il.reply_for(error, direct=direct)
+        return {checked[number][0] for number in found}
 
     def _internal_time(self) -> int:
         """The time of an event of our own, in microseconds: no two have the same."""

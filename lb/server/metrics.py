@@ -7,12 +7,12 @@ from collections import Counter as Count
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 
 from lb.server.collector import Collector
 from lb.server.submission import Unstored
 from lb.server.tally import Tally
-from lb.service.metrics import DURATIONS, NUMBERS, Sampled, Values
+from lb.service.metrics import DURATIONS, NUMBERS, Distribution, Sampled, Values
 from lb.service.monitoring import NotReadyError
 from lb.service.worker import Worker
 from lb.wire.il import OK, Major, Reply
@@ -43,40 +43,47 @@ class ServerMetrics(Tally):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._trouble: Unstored | None = None
-        answered = Counter(
-            "lb_events_answered", "events that came, by the kind of their reply", ["reply"], registry=registry
-        )
-        self._answered = {major: answered.labels(name) for major, name in _CLASSES.items()}
-        self._stored = Counter("lb_events_stored", "events written to the store", registry=registry)
-        self._repeated = Counter("lb_events_repeated", "events that had come before", registry=registry)
-        self._batches = Histogram("lb_batch_events", "events answered together", buckets=NUMBERS, registry=registry)
-        self._commits = Histogram("lb_commit_seconds", "time of a transaction", buckets=DURATIONS, registry=registry)
-        self._queries = Histogram(
-            "lb_query_seconds",
-            "time from a whole question to its answer, by kind",
-            ["kind"],
-            buckets=DURATIONS,
-            registry=registry,
+        self._answered = dict.fromkeys(_CLASSES, 0)
+        self._stored = self._repeated = 0
+        self._batches = Distribution("lb_batch_events", "events answered together", NUMBERS)
+        self._commits = Distribution("lb_commit_seconds", "time of a transaction", DURATIONS)
+        self._queries = Distribution(
+            "lb_query_seconds", "time from a whole question to its answer, by kind", DURATIONS, "kind"
         )
 
+        def answered() -> Values:
+            return {(name,): self._answered[major] for major, name in _CLASSES.items()}
+
+        for metric in (
+            Sampled(
+                "lb_events_answered", "events that came, by the kind of their reply", answered, ("reply",), counter=True
+            ),
+            Sampled("lb_events_stored", "events written to the store", lambda: self._stored, counter=True),
+            Sampled("lb_events_repeated", "events that had come before", lambda: self._repeated, counter=True),
+            self._batches,
+            self._commits,
+            self._queries,
+        ):
+            registry.register(metric)
+
     def committed(self, events: int, repeated: int, seconds: float) -> None:
-        self._stored.inc(events)
-        self._repeated.inc(repeated)
+        self._stored += events
+        self._repeated += repeated
         self._commits.observe(seconds)
 
     def answered(self, replies: Sequence[Reply]) -> None:
         self._batches.observe(len(replies))
         others = [reply for reply in replies if reply is not OK]
-        self._answered[Major.OK].inc(len(replies) - len(others))
+        self._answered[Major.OK] += len(replies) - len(others)
         self._trouble = None
         if others:
             for major, number in Count(reply.major for reply in others).items():
-                self._answered[major].inc(number)
+                self._answered[major] += number
             self._trouble = next((reply for reply in others if isinstance(reply, Unstored)), None)
 
     def asked(self, kind: str, seconds: float) -> None:
         """A question is answered."""
-        self._queries.labels(kind).observe(seconds)
+        self._queries.observe(seconds, kind)
 
     def watch(
         self,

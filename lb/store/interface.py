@@ -28,6 +28,10 @@ class StoreError(Exception):
         self.code = code  #: errno that fits best
 
 
+class RepeatedError(Exception):
+    """Among the events to be written is one that its job has already; nothing was stored."""
+
+
 class StoredJob:
     """A job as the writing side holds it: registration data and the fold's record.
 
@@ -227,7 +231,7 @@ class Writer(Protocol):
     ) -> None:
         """Store new and changed jobs, new events, notices, changed connections and counts in one durable transaction.
 
-        Raises `StoreError`; nothing is stored then.
+        Raises `StoreError` or `RepeatedError`; nothing is stored then.
         """
 
     def close(self) -> None: ...

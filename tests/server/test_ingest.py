@@ -82,6 +82,56 @@ class Ingesting(SynchronousTestCase):
         self.assertEqual(self.server.send("DG.LLLID=7 " + running(1, priority=6)), il.OK)
         self.assertEqual(self._events(), ["RegJob", "Running"])
 
+    def test_repeated_among_new(self) -> None:
+        """P3, P4: one event that has come before leaves the new ones of its batch alone, alone or beside many."""
+        self.server.send_all([registration(), running(1)])
+        for number, more in ((2, 1), (3, 20)):
+            lines = [running(number * 100 + each) for each in range(more)]
+            self.assertEqual(self.server.send_all([*lines, running(1)]), [il.OK] * (more + 1))
+        self.assertEqual(self.server.send(running(1)), il.OK)
+        self.assertEqual(self._events(), ["RegJob", *["Running"] * 22])
+        self.assertEqual(self.server.status(JOB).state, State.Running)
+
+    def test_repeated_though_refused_now(self) -> None:
+        """P3: an event that was stored is answered with success again, though as a new one it would be refused."""
+
+        def access(operation: str, number: int, user: str = "/CN=x") -> str:
+            attributes = (
+                f'DG.CHANGEACL.USER_ID="{user}" DG.CHANGEACL.USER_ID_TYPE="DN" DG.CHANGEACL.PERMISSION="READ" '
+                f'DG.CHANGEACL.PERMISSION_TYPE="ALLOW" DG.CHANGEACL.OPERATION="{operation}" '
+            )
+            return line("ChangeACL", attributes, number=number, source="UserInterface")
+
+        self.server.send_all([registration(), access("ADD", 0, "/CN=y"), access("ADD", 1), access("REMOVE", 2)])
+        self.assertEqual(self.server.send(access("REMOVE", 3))[:2], (400, errno.EINVAL))
+        self.assertEqual(self.server.send_all([running(4), running(5)]), [il.OK] * 2)  # nothing amiss: hopeful again
+        self.assertEqual(self.server.send(access("REMOVE", 2)), il.OK)
+
+    def test_hope(self) -> None:
+        """Whether events came before is asked only behind a batch that had such ones, or refused ones."""
+        self.server.send(registration())
+        asked: list[int] = []
+        ask = self.server.writer.duplicates
+
+        def asking(digests: Any) -> set[int]:
+            asked.append(len(digests))
+            return ask(digests)
+
+        with mock.patch.object(self.server.writer, "duplicates", asking):
+            for lines, expected in (
+                ([running(1)], []),
+                ([running(2), running(1)], [2]),
+                ([running(2)], [1]),
+                ([running(3)], [1]),
+                ([running(4)], []),
+                ([running(5, job=JOB[:-1] + "x")], [0]),
+                ([running(6)], [1]),
+                ([running(7)], []),
+            ):
+                asked.clear()
+                self.server.send_all(lines)
+                self.assertEqual(asked, expected, lines)
+
     def test_bad_neighbours(self) -> None:
         """P5: lines that cannot be read and events that are refused leave the others of their batch alone."""
         other = JOB[:-1] + "x"

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lb.server.collector import Collector
 from lb.server.metrics import ServerMetrics
 from lb.server.submission import Submission, Unstored
-from lb.service.metrics import Sampled, figures, registry
+from lb.service.metrics import Distribution, Sampled, figures, registry
 from lb.service.monitoring import PATIENCE, Check, Monitoring, NotReadyError, check_certificate
 from lb.service.watch import Watch
 from lb.store.interface import StoreError
@@ -107,6 +107,35 @@ class Figures(SynchronousTestCase):
                 "came_total": 3.0,
             },
         )
+
+
+class Distributions(SynchronousTestCase):
+    """Histograms of our own."""
+
+    def test_as_their_library_counts(self) -> None:
+        """What is told equals what the library's own histogram tells of the same values."""
+        values = (0.0, 0.5, 1.0, 1.5, 7.0, 10.0, 11.0)
+        ours, theirs = CollectorRegistry(), CollectorRegistry()
+        plain, by = Distribution("plain", "time", (1, 10)), Distribution("by", "time", (1, 10), "kind")
+        for distribution in (plain, by):
+            ours.register(distribution)
+        library = Histogram("plain", "time", buckets=(1, 10), registry=theirs)
+        labelled = Histogram("by", "time", ["kind"], buckets=(1, 10), registry=theirs)
+        self.assertEqual(self._samples(ours), self._samples(theirs))
+        for number, value in enumerate(values):
+            plain.observe(value)
+            library.observe(value)
+            by.observe(value, "ab"[number % 2])
+            labelled.labels("ab"[number % 2]).observe(value)
+        self.assertEqual(self._samples(ours), self._samples(theirs))
+
+    def _samples(self, counted: CollectorRegistry) -> set[tuple[Any, ...]]:
+        samples = (sample for metric in counted.collect() for sample in metric.samples)
+        return {
+            (each.name, *sorted(each.labels.items()), each.value)
+            for each in samples
+            if not each.name.endswith("_created")
+        }
 
 
 class Port(SynchronousTestCase):

@@ -33,6 +33,14 @@ job_types = st.sampled_from(sorted(REGISTRATION.by_name["jobtype"].codes))
 ordinary_types = job_types.filter(lambda name: name != "CONDOR")
 
 
+def is_ordinary(event: Event) -> bool:
+    """Whether an event leaves its job with a type of those."""
+    return (
+        event.type is not REGISTRATION
+        or event.attributes.get("jobtype") != REGISTRATION.by_name["jobtype"].codes["CONDOR"]
+    )
+
+
 def _values(attribute: Attribute) -> st.SearchStrategy[Value]:
     match attribute.kind:
         case Kind.CODED:

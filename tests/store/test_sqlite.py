@@ -15,7 +15,7 @@ from lb.model.jobid import JobId
 from lb.state.fold import blank
 from lb.state.job import Job, Texts
 from lb.store.columns import from_sql, to_sql
-from lb.store.interface import NewEvent, StoredJob, StoreError
+from lb.store.interface import NewEvent, RepeatedError, StoredJob, StoreError
 from lb.store.selection import Range, Selection
 from lb.store.sqlite import SCHEMA_VERSION, SQLiteStore
 
@@ -67,10 +67,27 @@ class Storing(SynchronousTestCase):
         known = job(self.writer.new_key(), "a")
         self.writer.write([known], [NewEvent(known.key, 1, b"d" * 16, b"x")])
         fresh = job(self.writer.new_key(), "b")
-        with self.assertRaises(sqlite3.IntegrityError):
-            self.writer.write([fresh], [NewEvent(known.key, 1, b"d" * 16, b"x")])
-        self.assertEqual(self.writer.load(["b"]), {})
-        self.assertTrue(fresh.fresh)
+        repeated = NewEvent(known.key, 1, b"d" * 16, b"x")
+        for events in ([repeated], [NewEvent(fresh.key, 1, b"e" * 16, b"y"), repeated]):
+            with self.assertRaises(RepeatedError):
+                self.writer.write([fresh], events)
+            self.assertEqual(self.writer.load(["b"]), {})
+            self.assertEqual(list(self.writer.events(fresh.key)), [])
+            self.assertTrue(fresh.fresh)
+
+    def test_log_in_place(self) -> None:
+        """The blocks of the write-ahead log are there from the start, and zeros in it harm no recovery."""
+        log = Path(f"{self.path}-wal")
+        size = log.stat().st_size
+        self.assertGreater(size, 16_000_000)
+        self.writer.write([job(self.writer.new_key(), "a")], [])
+        self.assertEqual(log.stat().st_size, size)
+        copy = Path(self.mktemp())  # as a machine that lost its power leaves it
+        for suffix in ("", "-wal"):
+            Path(f"{copy}{suffix}").write_bytes(Path(f"{self.path}{suffix}").read_bytes())
+        crashed = SQLiteStore(copy)
+        self.addCleanup(crashed.close)
+        self.assertEqual(list(crashed.writer().load(["a"])), ["a"])
 
     def test_keys_go_on(self) -> None:
         """Numbers of jobs are not given twice, also not after a restart."""
