@@ -7,7 +7,7 @@ are answered. What may not be seen is left out of lists and refused when it was 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from lb.model.errors import LBError, forbidden, invalid, missing
@@ -173,7 +173,7 @@ class Lookup:
         self._check(peer, query)
         limit = self._limit(query, self._limits.jobs)
         count = 0
-        for page in self.parts(peer, query, most=limit):
+        for page in self._parts(peer, query, "", limit):
             if limit and count + len(page) > limit:
                 yield page[: limit - count]
                 raise LBError(errno.E2BIG, _LIMIT_EXCEEDED)
@@ -189,6 +189,9 @@ class Lookup:
         whether there is one more.
         """
         self._check_listed(peer, query)
+        yield from self._parts(peer, query, after, most)
+
+    def _parts(self, peer: Identity, query: Query, after: str, most: int) -> Iterator[list[JobStatus]]:
         for page in self._matching(peer, query, after, most + 1 if most else 0):
             yield [self._answered(peer, found, query.flags) for found in page]
 
@@ -227,6 +230,10 @@ class Lookup:
                 yield keys[start : start + PAGE], keys[start : start + PAGE][-1]
             return
         yield from self._reader.finder.newest(found.selection, before, PAGE)
+
+    def parents(self, uniques: Collection[str]) -> set[str]:
+        """Those of these jobs that have subjobs, whoever may see these: what it saves is to ask for them in vain."""
+        return self._reader.parents(uniques)
 
     def why_none(self, peer: Identity, query: Query) -> LBError:
         """Why nothing meets a query, or may not be read: ENOENT, EIDRM, EPERM."""

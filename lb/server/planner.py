@@ -15,8 +15,8 @@ from lb.model.query import Attribute, Condition, Group, Operator, Query
 from lb.model.subject import comparable
 from lb.store.selection import JOBID, PARENT, Range, Selection
 
-#: Beyond so many jobs it does not matter which selection is the smaller one.
-_ENOUGH: Final = 10_000
+#: Jobs to which selections are counted, first and then; beyond these it does not matter which is the smaller one.
+_COUNTED: Final = (100, 10_000)
 
 _RANGES: Final[dict[Operator, Callable[[Any, Any], Range]]] = {
     Operator.EQUAL: lambda value, _: Range(value, value),
@@ -67,8 +67,18 @@ def plan(
             return Plan(Selection(JOBID), sorted(set(uniques)))
     found = [selection for group in query.jobs if (selection := _selection(group, peer, columns)) is not None]
     if len(found) > 1:
-        return Plan(min(found, key=lambda selection: estimate(selection, _ENOUGH)))
+        return Plan(_smallest(found, estimate))
     return Plan(found[0] if found else Selection(None))
+
+
+def _smallest(selections: Sequence[Selection], estimate: Callable[[Selection, int], int]) -> Selection:
+    """The selection with the fewest jobs: often one has so few that the others need not be counted to their end."""
+    sizes: list[int] = []
+    for most in _COUNTED:
+        sizes = [estimate(selection, most) for selection in selections]
+        if min(sizes) < most:
+            break
+    return selections[sizes.index(min(sizes))]
 
 
 def _named_job(condition: Condition) -> str | None:

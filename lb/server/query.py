@@ -6,7 +6,7 @@ are found in slices: between them the thread answers others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -69,6 +69,10 @@ class Questions:
         all, and nothing was to be older than.
         """
         return Deferred.fromCoroutine(self._newest(peer, query, before, most))
+
+    def parents(self, uniques: Collection[str]) -> Deferred[set[str]]:
+        """Those of these jobs that have subjobs, seen or not."""
+        return self.thread.call(self.lookup.parents, uniques)
 
     def related(self, peer: Identity, unique: str) -> Deferred[list[Connection]]:
         return self.thread.call(self.lookup.related, peer, unique)

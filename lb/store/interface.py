@@ -373,6 +373,9 @@ class Reader(Protocol):
     def children(self, parent: str, *, texts: bool = False) -> Iterator[JobEntry]:
         """Jobs that have this parent, in the order of their creation."""
 
+    def parents(self, uniques: Collection[str]) -> set[str]:
+        """Those of these unique parts that are the parent of some job."""
+
     def child_ids(self, parent: str) -> list[JobId]:
         """Ids of the jobs that have this parent, in the order of their creation."""
 

@@ -39,7 +39,7 @@ from lb.store.interface import (
 )
 from lb.store.sqlite_connections import ConnectionTable, connections_of
 from lb.store.sqlite_finder import SQLiteFinder
-from lb.store.sqlite_index import IndexTable
+from lb.store.sqlite_index import IndexTable, IndexVersion
 from lb.store.sqlite_marks import MarkTable
 from lb.store.sqlite_outbox import SQLiteOutboxReader, SQLiteOutboxWriter, write_outgoing
 from lb.store.sqlite_purge import PurgeTable, purged_among
@@ -68,6 +68,7 @@ class SQLiteStore:
     def __init__(self, path: Path, *, cache_bytes: int = _CACHE) -> None:
         self.path = path
         self._cache_kib = cache_bytes >> 10
+        self._indexed = IndexVersion()
         self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,13 +113,13 @@ class SQLiteStore:
 
     def writer(self) -> SQLiteWriter:
         with reported():
-            writer = SQLiteWriter(self._connect())
+            writer = SQLiteWriter(self._connect(), self._indexed)
         _allocate(Path(f"{self.path}-wal"))
         return writer
 
     def reader(self, renewal: Renewal | None = None) -> SQLiteReader:
         with reported():
-            return SQLiteReader(self._connect_reader(), renewal)
+            return SQLiteReader(self._connect_reader(), self._indexed, renewal)
 
     def outbox_reader(self) -> SQLiteOutboxReader:
         with reported():
@@ -159,10 +160,10 @@ def _jobid(unique: str, host: str, port: int) -> JobId:
 class SQLiteWriter:
     """The writing side of an `SQLiteStore`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, indexed: IndexVersion) -> None:
         self._connection = connection
         self.outbox = SQLiteOutboxWriter(connection)
-        self.index = IndexTable(connection)
+        self.index = IndexTable(connection, indexed)
         self.purge = PurgeTable(connection, self.index)
         self.statistics = StatisticsTable(connection)
         self.marks = MarkTable(connection)
@@ -378,10 +379,10 @@ def _events(connection: sqlite3.Connection, key: int) -> Iterator[StoredEvent]:
 class SQLiteReader:
     """A reading side of an `SQLiteStore`."""
 
-    def __init__(self, connection: sqlite3.Connection, renewal: Renewal | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection, indexed: IndexVersion, renewal: Renewal | None = None) -> None:
         self._connection = connection
         self._renewal = renewal
-        self.finder = SQLiteFinder(connection)
+        self.finder = SQLiteFinder(connection, indexed)
         self.statistics = SQLiteStatisticsReader(connection)
 
     def job(self, unique: str, *, texts: bool = False) -> JobEntry | None:
@@ -416,6 +417,14 @@ class SQLiteReader:
 
     def children(self, parent: str, *, texts: bool = False) -> Iterator[JobEntry]:
         return self._select("j.parent = ? ORDER BY j.id", (to_sql(parent),), texts)
+
+    def parents(self, uniques: Collection[str]) -> set[str]:
+        with reported():
+            rows = self._connection.execute(
+                f"SELECT value FROM ({_WANTED}) WHERE EXISTS (SELECT 1 FROM jobs WHERE parent = value)",
+                (json_texts(uniques),),
+            ).fetchall()
+        return {from_sql(unique) for (unique,) in rows}
 
     def child_ids(self, parent: str) -> list[JobId]:
         with reported():

@@ -11,11 +11,11 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from lb.model.indexing import OWNER, Index, from_title
+from lb.model.indexing import OWNER, Column, Index, from_title
 from lb.store.columns import from_sql, reported, to_sql
 from lb.store.interface import StoredEvent
 from lb.store.selection import JOBID, PARENT, Arrived, Place, Range, Selection
-from lb.store.sqlite_index import indexed_value, read_indices
+from lb.store.sqlite_index import IndexVersion, indexed_value, read_indices
 from lb.store.sqlite_walk import Picked, by_key, by_unique_part
 
 #: Columns of `jobs` that stand for themselves.
@@ -41,24 +41,45 @@ class _Source(NamedTuple):
     parameters: Sequence[Any]
 
 
+class _Filled(NamedTuple):
+    """What is indexed, as far as it is filled: the numbers of the columns in `indexed`, and the indices."""
+
+    version: int
+    columns: dict[Column, int]
+    indices: tuple[Index, ...]
+
+
 _ALL: Final = _Source("jobs", "id", "true", ())
 
 
 class SQLiteFinder:
     """The part of a reading side that answers selections."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, version: IndexVersion) -> None:
+        """`version`: of what the writing side keeps indexed."""
         self._connection = connection
+        self._version = version
+        self._filled: _Filled | None = None
 
     def indices(self) -> tuple[Index, ...]:
         """What is configured to be indexed, as far as it is filled."""
-        with reported():
-            ready = {*_OWN, *self._columns()}
-            return tuple(index for index in read_indices(self._connection) if ready.issuperset(index))
+        return self._read().indices
 
-    def _columns(self) -> dict[Any, int]:
-        rows = self._connection.execute("SELECT title, id FROM index_columns WHERE NOT dropped AND filled IS NULL")
-        return {from_title(from_sql(title)): id_ for title, id_ in rows}
+    def _columns(self) -> dict[Column, int]:
+        return self._read().columns
+
+    def _read(self) -> _Filled:
+        version = self._version.number
+        if self._filled is None or self._filled.version != version:
+            with reported():
+                rows = self._connection.execute(
+                    "SELECT title, id FROM index_columns WHERE NOT dropped AND filled IS NULL"
+                ).fetchall()
+                columns = {from_title(from_sql(title)): id_ for title, id_ in rows}
+                ready = {*_OWN, *columns}
+                indices = tuple(index for index in read_indices(self._connection) if ready.issuperset(index))
+            self._filled = _Filled(version, columns, indices)
+        return self._filled
 
     def _source(self, selection: Selection) -> _Source | None:
         if selection.column is None:

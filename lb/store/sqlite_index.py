@@ -44,11 +44,19 @@ def read_indices(connection: sqlite3.Connection) -> tuple[Index, ...]:
     return tuple(tuple(from_title(from_sql(title)) for title in titles) for titles in _titles.decode(row[0]))
 
 
+class IndexVersion:
+    """Counts the changes of what is indexed: whoever keeps it in memory looks again when the number is another."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
 class IndexTable:
     """Configured columns and their values; `write` belongs to the transaction of the jobs."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, version: IndexVersion) -> None:
         self._connection = connection
+        self._version = version
         self._kept = self._read()
 
     def _read(self) -> list[_Kept]:
@@ -81,6 +89,7 @@ class IndexTable:
                 [(to_sql(title),) for title in wanted if title not in here],
             )
         self._kept = self._read()
+        self._version.number += 1
 
     def write(self, jobs: Iterable[StoredJob]) -> None:
         """Keep the values of jobs that are written."""
@@ -112,7 +121,10 @@ class IndexTable:
     def fill(self, most: int) -> bool:
         """Fill new columns from the next jobs, or delete rows of dropped ones, so many; whether there is more to do."""
         with transaction(self._connection):
-            return self._empty(most) or self._fill(most)
+            more = self._empty(most) or self._fill(most)
+        if more:
+            self._version.number += 1
+        return more
 
     def _empty(self, most: int) -> bool:
         found = self._connection.execute("SELECT id FROM index_columns WHERE dropped LIMIT 1").fetchone()

@@ -5,7 +5,7 @@ Nothing here decides who may see what: the questions are asked in the name of th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
@@ -79,6 +79,9 @@ class NewestJobs(Protocol):
 
         NO_INDEX; ENOENT, EIDRM, EPERM when there is none at all.
         """
+
+    def parents(self, uniques: Collection[str]) -> Awaitable[set[str]]:
+        """Those of these unique parts of jobs that have subjobs, whether these may be seen or not."""
 
 
 class JobPages(Jobs, NewestJobs, Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from html import unescape
 from html.parser import HTMLParser
 from importlib import resources
@@ -76,6 +76,10 @@ class GivenJobs:
             if (before is None or key < before) and all(_meets(job, group) for group in query.jobs[1:])
         ]
         return succeed(Newest(found[:most], found[most - 1][0] if len(found) > most else None))
+
+    def parents(self, uniques: Collection[str]) -> Deferred[set[str]]:
+        named = {str(job.parent_job).rpartition("/")[2] for job in self._jobs if job.parent_job is not None}
+        return succeed(named & set(uniques))
 
     def page(self, peer: Identity, query: Query, after: str, most: int) -> Deferred[JobPage]:
         """In the order given; the place in it stands for a unique part."""
