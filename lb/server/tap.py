@@ -86,7 +86,8 @@ from lb.wire import il, recompute
 STORE_OFFSET: Final = 1
 
 #: Seconds after which a thread gives up the interpreter's lock to one that waits. The writing thread waits for it
-#: after each statement; Python's 5 ms would be added to every commit of a busy server.
+#: after each statement: Python's 5 ms would be added to every commit of a busy server. Much less, and threads change
+#: turns more than they work.
 _SWITCH_INTERVAL: Final = 0.002
 #: Objects made before the youngest ones are looked through for garbage. Nothing on the way of an event goes round in
 #: references; Python's 700 would cost a tenth of the time an event takes, more beside many registrations.

@@ -21,7 +21,7 @@ from lb.security.identity import ANONYMOUS, Identity
 from lb.security.policy import Action, Policy
 from lb.server.conditions import MAX_EFFORT
 from lb.server.lookup import PAGE, Limits, Lookup
-from lb.server.planner import plan
+from lb.server.planner import Plan, plan
 from lb.state.job import Job, Texts
 from lb.store.interface import JobEntry, StoredJob
 from lb.store.selection import Range, Selection
@@ -301,19 +301,29 @@ class Queries(SynchronousTestCase):
             self.assertEqual(found, self._ids(query))
 
     def test_narrowest(self) -> None:
-        """Of several ways to the jobs the one over the fewest is taken."""
-        sizes = {"color": 500, "size": 3}
+        """Of several ways to the jobs the one over the fewest is taken, and none is counted further than that needs."""
+        for sizes, counted in (
+            ({"color": 50_000, "size": 3}, {100}),
+            ({"color": 50_000, "size": 5_000}, {100, 10_000}),
+            ({"color": 50_000, "size": 50}, {100}),
+        ):
+            found, most = self._narrowest(sizes)
+            self.assertEqual(found.selection, Selection(Column(Attribute.USERTAG, name="size"), (Range("x", "x"),)))
+            self.assertEqual(most, counted)
+
+    def _narrowest(self, sizes: dict[str, int]) -> tuple[Plan, set[int]]:
+        """The plan for tags of which so many jobs have the value that is asked for, and how far they were counted."""
         asked = tuple(
             (Condition(Attribute.USERTAG, Operator.EQUAL, "x", name=name),) for name in ("color", "size", "none")
         )
         columns = {Column(Attribute.USERTAG, name=name) for name in sizes}
-        found = plan(
-            Query(jobs=asked),
-            None,
-            columns,
-            lambda selection, _: sizes[str(selection.column and selection.column.name)],
-        )
-        self.assertEqual(found.selection, Selection(Column(Attribute.USERTAG, name="size"), (Range("x", "x"),)))
+        counted: set[int] = set()
+
+        def estimate(selection: Selection, most: int) -> int:
+            counted.add(most)
+            return min(most, sizes[str(selection.column and selection.column.name)])
+
+        return plan(Query(jobs=asked), None, columns, estimate), counted
 
     def test_slices(self) -> None:
         """P10: a long answer is found a slice at a time, none of which looks at more than a page of jobs."""

@@ -108,6 +108,7 @@ class Storing(SynchronousTestCase):
         found = reader.entries([place.key for place in places])
         self.assertEqual([entry.jobid.unique for entry in found], ["a", "b", "c"])
         self.assertEqual([entry.jobid.unique for entry in reader.children("a")], ["b"])
+        self.assertEqual(reader.parents(["a", "b", "c", "d"]), {"a"})
 
     def test_private(self) -> None:
         """Nobody but the server's account may read the files, wherever they are."""
