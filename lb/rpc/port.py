@@ -16,7 +16,7 @@ from twisted.spread import pb
 from zope.interface import implementer
 
 from lb.rpc.plain import plain_data
-from lb.rpc.realm import Offered, Root
+from lb.rpc.realm import Offered, Root, peer_of
 from lb.service.bounds import Limits
 from lb.service.counted import Counted
 
@@ -39,6 +39,8 @@ class Connection(pb.Broker):
         """Count it in."""
         self.deadline: float | None = None
         self._begun = 0
+        self._expires: int | None = None
+        self._dismissed = False
         super().connectionMade()
         if not self.factory.add(self):
             self.transport.abortConnection()
@@ -46,7 +48,8 @@ class Connection(pb.Broker):
         self.deadline = self.factory.clock.seconds() + self.factory.limits.handshake
 
     def handshakeCompleted(self) -> None:
-        """From here on the peer has time."""
+        """From here on the peer has time, until its certificate expires."""
+        self._expires = peer_of(self.transport).expires
         self._rest()
 
     def _rest(self) -> None:
@@ -54,6 +57,8 @@ class Connection(pb.Broker):
 
     def dataReceived(self, chunk: bytes) -> None:
         """Bound what has begun, then read it."""
+        if self._dismissed:
+            return
         if self._begun == 0:
             self.deadline = self.factory.clock.seconds() + self.factory.limits.message
         self._begun += len(chunk)
@@ -78,6 +83,17 @@ class Connection(pb.Broker):
         self.listStack, self.buffer = [], b""
         self.transport.abortConnection()
 
+    def outlived(self, now: float) -> bool:
+        """Whether the connection lasts longer than the certificates that say who the peer is."""
+        return self._expires is not None and now > self._expires and not self._dismissed
+
+    def dismiss(self) -> None:
+        """Take no more calls and tell nothing more; a client makes what was not answered again, as who it is then."""
+        self.log.info("{peer}: closed, its certificate has expired", peer=self.transport.getPeer())
+        self._dismissed = True
+        self.deadline = self.factory.clock.seconds() + self.factory.limits.handshake
+        self.transport.loseConnection()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Count it out."""
         self.factory.remove(self)
@@ -98,3 +114,5 @@ class PBFactory(Counted[Connection], pb.PBServerFactory):
     def _look_at(self, connection: Connection, now: float) -> None:
         if connection.deadline is not None and now > connection.deadline:
             connection.transport.abortConnection()
+        elif connection.outlived(now):
+            connection.dismiss()

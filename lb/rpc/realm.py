@@ -94,20 +94,22 @@ class _Login(Guarded):
         if self._logged_in:
             raise RefusedError(forbidden("this connection has logged in already"))
         self._logged_in = True
-        login: Deferred[Any] = maybeDeferred(self._portal.login, PeerIdentity(self._peer()), mind, pb.IPerspective)
+        credentials = PeerIdentity(peer_of(self._broker.transport))
+        login: Deferred[Any] = maybeDeferred(self._portal.login, credentials, mind, pb.IPerspective)
         return login.addCallbacks(self._done, _denied)
-
-    def _peer(self) -> Identity:
-        try:
-            transport: Any = self._broker.transport
-            return identity_of(transport.getHandle())
-        except (UnverifiedPeerError, AttributeError):  # a transport without TLS has no handle of it
-            return ANONYMOUS
 
     def _done(self, result: tuple[Any, Perspective, Any]) -> pb.AsReferenceable:
         _, perspective, logout = result
         self._broker.notifyOnDisconnect(logout)
         return pb.AsReferenceable(perspective, "perspective")
+
+
+def peer_of(transport: Any) -> Identity:
+    """The peer of a transport whose handshake is complete; nobody without TLS."""
+    try:
+        return identity_of(transport.getHandle())
+    except (UnverifiedPeerError, AttributeError):  # a transport without TLS has no handle of it
+        return ANONYMOUS
 
 
 def _denied(failure: Failure) -> Failure:

@@ -56,7 +56,8 @@ from lb.server.notify.siteoption import read_sites
 from lb.server.notify.socketline import receivers
 from lb.server.quarantine import Quarantine
 from lb.server.query import Questions
-from lb.server.queryport import Answering, QueryFactory, QueryPort
+from lb.server.queryconnection import QueryFactory
+from lb.server.queryport import Answering, QueryPort
 from lb.server.recomputation import Recomputation
 from lb.server.renewal import renewal
 from lb.server.storeport import StorePort

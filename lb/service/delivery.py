@@ -240,7 +240,7 @@ class Delivery(Generic[R]):
         link = self._link
         if link is None or not self._usable:
             return
-        if self._leaving:
+        if self._leaving or (link.expires is not None and self._clock.seconds() > link.expires):
             if not self._sent:
                 self._end()
             return

@@ -15,6 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lb.security.identity import identity_of
 from lb.wire import il
 
 #: Seconds in which a peer may answer our goodbye; one that does not would keep the connection for ever.
@@ -36,13 +37,17 @@ class Owner(Interface):
 
 @implementer(IHandshakeListener)
 class Link(Protocol):
-    """One connection. `pipelining` tells whether the server reads on before its reply is taken."""
+    """One connection. `pipelining` tells whether the server reads on before its reply is taken.
+
+    `expires`: when its certificates do, seconds since the epoch.
+    """
 
     transport: Any
 
     def __init__(self, owner: Owner, max_reply: int, gone: Callable[[], None]) -> None:
         """`max_reply`: longest reply taken, bytes; `gone` is called when the connection is no more."""
         self.pipelining = False
+        self.expires: int | None = None
         self._owner = owner
         self._gone = gone
         self._farewell: IDelayedCall | None = None
@@ -56,6 +61,7 @@ class Link(Protocol):
 
     def handshakeCompleted(self) -> None:
         self.pipelining = self.transport.negotiatedProtocol == il.ALPN
+        self.expires = identity_of(self.transport.getHandle()).expires
         self._begin()
 
     def _begin(self) -> None:

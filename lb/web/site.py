@@ -77,6 +77,7 @@ class Channel(HTTPChannel):
     #: Length of the body that is read, and when it has to be there.
     _body = 0
     _deadline: IDelayedCall | None = None
+    _dismissed = False
 
     MAX_LENGTH = MAX_LINE
     totalHeadersSize = MAX_HEAD
@@ -86,8 +87,8 @@ class Channel(HTTPChannel):
         self.loseConnection()  # type: ignore[no-untyped-call]
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:
-        """A request with a body is the last one: where the next would begin is beyond what is read."""
-        if self.length == 0 or self._body:
+        """A request with a body that is not read is the last one: where the next would begin is beyond it."""
+        if (self.length == 0 or self._body) and not self._dismissed:
             return bool(super().checkPersistence(request, version))  # type: ignore[no-untyped-call]
         request.responseHeaders.setRawHeaders("Connection", ["close"])
         return False
@@ -122,6 +123,15 @@ class Channel(HTTPChannel):
         self._forget_deadline()
         self._release()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def dismiss(self) -> None:
+        """Take no further request of a peer whose certificate has expired; the one that has begun is answered."""
+        self._dismissed = True
+        self.persistent = 0
+        if not self.requests:
+            # The port ends a connection whose peer does not.
+            self.setTimeout(None)  # type: ignore[no-untyped-call]
+            self.loseConnection()  # type: ignore[no-untyped-call]
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:

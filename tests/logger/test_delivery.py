@@ -60,6 +60,20 @@ class Delivering(SynchronousTestCase):
         self._reply(*[il.OK] * 5)
         self.assertEqual(self.logger.spool.pending, 0)
 
+    def test_certificate_expires(self) -> None:
+        """P7: a server whose certificate has expired gets nothing more on its connection; a new one has to prove it."""
+        self.logger.log(line(0), line(1))
+        link, transport = self.server.connections[-1]
+        link.expires = int(self.logger.clock.seconds()) + 5
+        self._advance(5)
+        self._reply(il.OK)
+        self.assertEqual(self._numbers(), [0, 1])
+        self._advance(1)
+        self._reply(il.OK)
+        self.logger.log(line(2))
+        self.assertTrue(transport.disconnecting)
+        self.assertEqual((len(self.server.connections), self._numbers()), (2, [2]))
+
     def test_window_bytes(self) -> None:
         """Great events do not add up beyond the window's bytes."""
         self.server.pipelining = True

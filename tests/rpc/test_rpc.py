@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -86,6 +87,18 @@ class Asking(Served):
         for connection in tuple(self.factory._connections):
             connection.transport.abortConnection()
         self.assertEqual((await self.consumer.status(parse(JOB))).jobId, JOB)
+
+    async def test_certificate_expires(self) -> None:
+        """P7: a connection ends when the certificate that it was made with does; a client comes again on a new one."""
+        self.server.send(registration(user=USER.name), USER)
+        await self.consumer.status(parse(JOB))
+        (connection,) = self.factory._connections
+        end = connection._expires
+        self.factory._look_at(connection, end)
+        self.assertFalse(connection.outlived(end))
+        self.factory._look_at(connection, end + 1)
+        self.assertEqual((await self.consumer.status(parse(JOB))).jobId, JOB)
+        self.assertNotIn(connection, self.factory._connections)
 
     async def test_nobody_there(self) -> None:
         """A server that is away is named with its port for queries."""
@@ -233,6 +246,21 @@ class Strangers(SynchronousTestCase):
         self.clock.pump([1.0] * 5)
         self.assertTrue(transport.aborted)
         slow.connectionLost()
+
+    def test_expired(self) -> None:
+        """P7: whoever's certificate has expired is heard no more, and cut when it does not close its side."""
+        connection, transport = self.connect()
+        identity = replace(USER, expires=3)
+        self.patch(port, "peer_of", lambda transport: identity)
+        connection.handshakeCompleted()
+        self.clock.pump([1.0] * 4)
+        self.assertTrue(transport.disconnecting)
+        said = len(transport.value())
+        connection.dataReceived(b"\x02\x82pb")
+        self.assertEqual(len(transport.value()), said)
+        self.clock.pump([1.0] * 6)
+        self.assertTrue(transport.aborted)
+        connection.connectionLost()
 
     def test_connections(self) -> None:
         """P10: connections are counted at n-1, n and n+1; one that ends makes room."""

@@ -22,13 +22,14 @@ from lb.model.jobid import parse
 from lb.model.query import Attribute, Condition, Operator, Query, Results, log_of_job, own_jobs
 from lb.model.seqcode import in_order
 from lb.security.identity import ANONYMOUS, Identity
-from lb.server import draft, queryport
+from lb.server import draft, queryconnection
 from lb.server.answers import Answers
 from lb.server.draft import Draft, Stream
 from lb.server.limits import QueryLimits
 from lb.server.merging import EventSorter
 from lb.server.query import Questions
-from lb.server.queryport import QueryConnection, QueryFactory, QueryPort
+from lb.server.queryconnection import QueryConnection, QueryFactory
+from lb.server.queryport import QueryPort
 from lb.wire import http, ulm
 from lb.wire.lbxml import indices, requests, results, sequence
 from tests.server.fixture import OTHER, OWNER, Server
@@ -58,7 +59,7 @@ class Answered(SynchronousTestCase):
 
     def _connect(self, peer: Identity = OWNER) -> tuple[QueryConnection, Transport]:
         connection, transport = self.factory.buildProtocol(None), Transport()
-        self.patch(queryport, "ANONYMOUS", peer)
+        self.patch(queryconnection, "ANONYMOUS", peer)
         connection.makeConnection(transport)
         return connection, transport
 

@@ -6,18 +6,22 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from lb.security.identity import ANONYMOUS, Identity
-from lb.server import queryport
+from lb.server import queryconnection
 from lb.server.limits import QueryLimits
-from lb.server.queryport import QueryConnection, QueryFactory
+from lb.server.queryconnection import QueryConnection, QueryFactory
+from lb.web.site import site
 from lb.wire import http
 from tests.server.fixture import OWNER
+from tests.web.fixture import GivenJobs
 
 LIMITS = QueryLimits(request_bytes=1_000_000, window_requests=3)
 ANSWER = http.response(200, b"<answer/>")
@@ -69,7 +73,7 @@ class Bounds(SynchronousTestCase):
     def _connect(self, peer: Identity = OWNER) -> tuple[QueryConnection, Transport]:
         connection = self.factory.buildProtocol(None)
         transport = Transport()
-        self.patch(queryport, "ANONYMOUS", peer)  # who a connection without TLS is of
+        self.patch(queryconnection, "ANONYMOUS", peer)  # who a connection without TLS is of
         connection.makeConnection(transport)
         return connection, transport
 
@@ -170,6 +174,36 @@ class Bounds(SynchronousTestCase):
         self.answers.give()
         self._pass(LIMITS.idle + 2)
         self.assertTrue(waiting.aborted)
+
+    def test_certificate_expires(self) -> None:
+        """P7: who a peer is was proven until its certificates expire: what it sent is answered, then it has to go."""
+        expiring = replace(OWNER, expires=100)
+        waiting, busy = self._connect(expiring)
+        _, idle = self._connect(expiring)
+        _, others = self._connect(replace(OWNER, expires=200))
+        waiting.dataReceived(request(1) * 2)
+        self._pass(100)
+        self.assertFalse(idle.disconnecting)
+        self._pass(1)
+        waiting.dataReceived(request(1))
+        self.assertEqual((idle.disconnecting, busy.disconnecting, others.disconnecting), (True, False, False))
+        self.answers.give()
+        self.answers.give()
+        self.assertEqual((busy.value(), busy.disconnecting, self.answers.asked), (ANSWER * 2, True, []))
+
+    def test_certificate_of_a_browser_expires(self) -> None:
+        """P7: a browser's connection ends as well, and one that does not close its side is cut."""
+        self.factory._site = site(GivenJobs(), self.clock, lambda transport: replace(OWNER, expires=100))
+        connection, transport = self._connect(replace(OWNER, expires=30))
+        connection.dataReceived(b"GET /?version HTTP/1.1\r\nHost: localhost\r\nUser-Agent: x\r\n\r\n")
+        self.assertIn(b"200 OK", transport.value())
+        self._pass(30)
+        self.assertFalse(transport.disconnecting)
+        self._pass(1)
+        self.assertTrue(transport.disconnecting)
+        self._pass(LIMITS.idle + 2)
+        self.assertTrue(transport.aborted)
+        connection.connectionLost(Failure(ConnectionDone()))
 
     def test_connections(self) -> None:
         """Connections up to the bound are kept, the next is closed at once."""

@@ -21,7 +21,8 @@ from lb.model.query import of_job
 from lb.server.collector import Collector
 from lb.server.limits import QueryLimits
 from lb.server.query import Questions
-from lb.server.queryport import QueryFactory, QueryPort
+from lb.server.queryconnection import QueryFactory
+from lb.server.queryport import QueryPort
 from lb.server.storeport import StorePort
 from lb.service.bounds import Limits
 from lb.service.exchange import ExchangeFactory

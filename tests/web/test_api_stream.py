@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -247,6 +248,19 @@ class Streams(SynchronousTestCase):
         self.served.server.reader.changes = changes  # type: ignore[method-assign]
         self.assertEqual(len(stream.heard() + stream.heard()), 1)
         self.assertGreaterEqual(len(self.flushLoggedErrors(StoreError)), 1)
+
+    def test_certificate_expires(self) -> None:
+        """P7: a stream ends when the certificate of its reader expires, and nothing of it is left."""
+        end = int(self.served.clock.seconds()) + 2 * int(HEARTBEAT)
+        stream = Stream(self.served, "", replace(OWNER, expires=end))
+        self.served.clock.pump([1.0] * (2 * int(HEARTBEAT) - 1))
+        self.assertFalse(stream.connection.transport.value().endswith(b"0\r\n\r\n"))
+        self.served.clock.advance(1)
+        self.assertTrue(stream.connection.transport.value().endswith(b"0\r\n\r\n"))
+        self.assertEqual(self.served.feed.followers, 0)
+        left = Stream(self.served, "", replace(OWNER, expires=end + 100))
+        left.close()
+        self.served.clock.advance(200)
 
     def test_stopped(self) -> None:
         """A server that stops looks no more: its threads are ending."""

@@ -131,6 +131,7 @@ class _Stream:
         self._paused = False
         self._subscription: Subscription | None = None
         self._beat: IDelayedCall | None = None
+        self._expiry: IDelayedCall | None = None
 
     def start(self) -> None:
         """Tell the beginning, then what changes."""
@@ -140,6 +141,8 @@ class _Stream:
         first = "reset" if self._begin.reset else "begin"
         request.write(b"retry: %d\n" % _RETRY + _event(first, self._position, {}))
         self._beat = self._clock.callLater(HEARTBEAT, self._tell_place)
+        if self._peer.expires is not None:
+            self._expiry = self._clock.callLater(max(0.0, self._peer.expires - self._clock.seconds()), self._finish)
         self._subscription = self._changes.subscribe(self._peer, self._query, self._position, self._deliver)
         if self._paused:
             self._subscription.pause()
@@ -170,10 +173,17 @@ class _Stream:
     def stopProducing(self) -> None:
         self._end()
 
+    def _finish(self) -> None:
+        """The certificate that says who reads has expired: its reader may come again with another."""
+        self._end()
+        self._request.unregisterProducer()
+        self._request.finish()
+
     def _end(self) -> None:
-        beat, self._beat = self._beat, None
-        if beat is not None and beat.active():
-            beat.cancel()
+        for call in (self._beat, self._expiry):
+            if call is not None and call.active():
+                call.cancel()
+        self._beat = self._expiry = None
         if self._subscription is not None:
             self._subscription.close()
 
