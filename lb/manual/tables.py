@@ -19,7 +19,7 @@ from lb.bound import Bound, Unit, bounds_of
 from lb.client.cli import COMMANDS, Surroundings
 from lb.logger.tap import Options as LoggerOptions
 from lb.model.catalogue import BY_NAME
-from lb.server.tap import Options as ServerOptions
+from lb.server.options import Options as ServerOptions
 from lb.service.options import DaemonOptions
 
 

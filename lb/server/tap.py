@@ -7,32 +7,25 @@ import os
 import random
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.application.service import MultiService
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.python import usage
 
-from lb.broker.agent_requests import AgentLimits
-from lb.broker.dial import SessionOpener
-from lb.broker.limits import CollectLimits, LinkLimits, PublisherLimits
-from lb.broker.notifications import TopicLimits
-from lb.broker.source import Source, read_sources
-from lb.broker.vouching import Vouching, read_vouching
-from lb.model.errors import LBError
 from lb.rpc.plain import OFFSET as PB_OFFSET
 from lb.rpc.port import PBFactory
 from lb.rpc.realm import Offered
-from lb.security.policy import Action, Policy, PolicyError, load
+from lb.security.policy import Action
 from lb.server.admin import options as administration
 from lb.server.admin.facts import AdministrativeFacts
 from lb.server.admin.service import AdministrationService
 from lb.server.assembly import Assembly
-from lb.server.brokersources import BrokerSources
+from lb.server.backend import Backend
+from lb.server.brokered import Brokered
 from lb.server.changes import Changes
 from lb.server.collecting import LOGGER_ACTIONS
 from lb.server.collector import Collector
@@ -45,16 +38,11 @@ from lb.server.lookup import Lookup
 from lb.server.maintenance import Maintenance
 from lb.server.metrics import ServerMetrics
 from lb.server.notify import requestport
-from lb.server.notify.agents import agents
-from lb.server.notify.brokers import Brokers
-from lb.server.notify.keeper import Site
 from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
-from lb.server.notify.options import NotifyOptions
 from lb.server.notify.registrar import ServerRegistrar
 from lb.server.notify.service import Notifications
-from lb.server.notify.siteoption import read_sites
 from lb.server.notify.socketline import receivers
-from lb.server.quarantine import Quarantine
+from lb.server.options import Options
 from lb.server.query import Questions
 from lb.server.queryconnection import QueryFactory
 from lb.server.queryport import Answering, QueryPort
@@ -68,14 +56,8 @@ from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.metrics import figures, registry
 from lb.service.monitoring import Monitoring, WatchLimits, check_certificate
-from lb.service.options import Repeated
 from lb.service.watch import Watch
-from lb.service.worker import Worker
-from lb.spool.filesystem import OSFileSystem
-from lb.state.generic.fold import Families
-from lb.state.generic.loading import DescriptionError, load_directory, shipped
 from lb.store.interface import StoreError
-from lb.store.sqlite import SQLiteStore
 from lb.web import wsdl
 from lb.web.api.limits import APILimits
 from lb.web.api.service import API
@@ -95,130 +77,6 @@ _SWITCH_INTERVAL: Final = 0.002
 _GARBAGE: Final = 10_000
 
 
-class Options(NotifyOptions):
-    """Options of `twistd lb`."""
-
-    synopsis = "[options]"
-    longdesc = "The L&B bookkeeping server: collects events, keeps job states, answers queries."
-    optParameters: ClassVar[list[list[Any]]] = [
-        *NotifyOptions.optParameters,
-        ["database", None, None, "sqlite:///PATH (default: lb.sqlite in the state directory)"],
-        ["policy", None, None, "policy file (default: who is authenticated may register and log)"],
-        ["families", None, None, "directory of descriptions of job families (default: only those that come with lb)"],
-        *administration.PARAMETERS,
-    ]
-    optFlags: ClassVar[list[list[Any]]] = [
-        ["grey-jobs", None, "accept events of jobs that are not registered yet"],
-        *administration.FLAGS,
-    ]
-    option_defaults: ClassVar[Mapping[str, str]] = {**NotifyOptions.option_defaults, "port": "9000"}
-    bounds: ClassVar[tuple[type, ...]] = (
-        QueryLimits,
-        ServerLimits,
-        NotifyLimits,
-        NotifyDeliveryLimits,
-        *NotifyOptions.bounds,
-        APILimits,
-        WatchLimits,
-        CollectLimits,
-        administration.AdministrationLimits,
-    )
-
-    repeated: ClassVar[Mapping[str, Repeated]] = {
-        **NotifyOptions.repeated,
-        **administration.REPEATED,
-        "site-notification": Repeated(
-            "NAME=HOST:PORT[?query=CONDITIONS][?flags=F+F]: a registration for notifications kept by the server",
-            "=",
-        ),
-        "collect": Repeated(
-            "NAME:DESTINATION[,as=logger][,dead=DESTINATION][,durable=NAME]: events are collected there, at broker NAME"
-        ),
-        "broker-user": Repeated("BROKER:USER=SUBJECT[ FQAN:/GROUP…]: who a user is whom a broker vouches for", "="),
-    }
-
-    @property
-    def database(self) -> Path:
-        """The file of the SQLite database."""
-        url = self["database"]
-        if url is None:
-            return self.state / "lb.sqlite"
-        parts = urlsplit(url)
-        if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
-            raise usage.UsageError(f"--database {url}: give sqlite:///PATH, with four slashes for an absolute path")
-        return Path(parts.path[1:])
-
-    def read_policy(self) -> Policy:
-        """The policy of the file, or of a server without one."""
-        try:
-            return load(Path(self["policy"])) if self["policy"] else Policy.open()
-        except PolicyError as error:
-            raise usage.UsageError(str(error)) from None
-
-    def read_sites(self, now: int) -> list[Site]:
-        """The registrations for notifications that the site wants to have; `now`: seconds since the epoch."""
-        try:
-            return read_sites(self["site-notification"], now)
-        except LBError as error:
-            raise usage.UsageError(f"--site-notification {error.description}") from None
-
-    def read_vouching(self) -> Vouching:
-        """Who users of brokers are."""
-        try:
-            return read_vouching(self["broker-user"])
-        except LBError as error:
-            raise usage.UsageError(f"--broker-user: {error.description}") from None
-
-    def read_sources(self, vouching: Vouching) -> list[Source]:
-        """Where events are collected; from whom, it must be possible to know."""
-        brokers = self.brokers
-        try:
-            sources = read_sources(self["collect"], brokers)
-        except LBError as error:
-            raise usage.UsageError(f"--collect: {error.description}") from None
-        for source in sources:
-            if not source.as_logger and not vouching.knows_some(source.broker):
-                raise usage.UsageError(
-                    f"--collect {source}: no user of broker {source.broker} is known; "
-                    f"give --broker-user {source.broker}:USER=SUBJECT, or as=logger to believe what events say"
-                )
-        return sources
-
-    def read_families(self) -> Families:
-        """The job families that are known, those that come with lb among them."""
-        try:
-            return load_directory(Path(self["families"])) if self["families"] else shipped()
-        except DescriptionError as error:
-            raise usage.UsageError(f"--families: {error}") from None
-
-
-class Backend(Service):
-    """The store and the two threads that use it; closed when everything that came in is written."""
-
-    def __init__(
-        self,
-        store: SQLiteStore,
-        writing: Worker,
-        reading: Worker,
-        collector: Collector,
-        administered: AdministrationService,
-    ) -> None:
-        self._store = store
-        self._writing = writing
-        self._reading = reading
-        self._collector = collector
-        self._administered = administered
-
-    @inlineCallbacks
-    def stopService(self) -> Any:
-        super().stopService()
-        yield self._administered.stop()
-        yield self._collector.when_idle()
-        self._reading.stop()
-        self._writing.stop()
-        self._store.close()
-
-
 def makeService(options: Options) -> MultiService:
     """The server as a service."""
     from twisted.internet import reactor
@@ -236,25 +94,18 @@ def compose(options: Options, reactor: Any) -> MultiService:
     """The server on a reactor; raises `usage.UsageError` for what cannot be used."""
     credentials = options.credentials(reactor)
     policy = options.read_policy().permitting(options.own_name, Action.READ_ALL, Action.PURGE)
-    brokers, vouching = options.brokers, options.read_vouching()
-    sources = options.read_sources(vouching)
-    if any(source.as_logger for source in sources):
+    brokered = Brokered(options, credentials, reactor)
+    if any(source.as_logger for source in brokered.sources):
         policy = policy.permitting(options.own_name, *LOGGER_ACTIONS)
     limits, storing = options.limits(QueryLimits), options.limits(ServerLimits)
     delivery = options.limits(NotifyDeliveryLimits)
     provide(3 * limits.connections + delivery.connections)  # on each of its ports, and to receivers
     families = options.read_families()
     try:
-        store = SQLiteStore(options.database)
-        writer, reader = store.writer(), store.reader(renewal(families))
+        backend = Backend(options.database, options.state / "quarantine", families, reactor)
     except StoreError as error:
         raise usage.UsageError(f"--database: {error}") from None
-    writing, reading = Worker(reactor, "lb-writer"), Worker(reactor, "lb-reader")
-    quarantine = Quarantine(str(options.state / "quarantine"), OSFileSystem(), reactor.seconds)
-
-    def set_aside(body: bytes, reason: str) -> Deferred[None]:
-        return writing.call(quarantine.append, body, reason)
-
+    writer, writing, reader, reading = backend.writer, backend.writing, backend.reader, backend.reading
     counted = registry()
     metrics = ServerMetrics(counted)
     counting = administration.mode(options, "count-server-stats", 1)
@@ -267,29 +118,20 @@ def compose(options: Options, reactor: Any) -> MultiService:
 
     watch = Watch(asked, options.limits(WatchLimits).slow_query)
     answers = AnswerLimits(storing.answer_jobs, storing.answer_events, administration.mode(options, "no-index", 0))
-    questions = Questions(reading, Lookup(reader, lambda: policy, store.salt, answers))
-    topics = options.topics
-    outlets = Brokers(
-        options.brokers,
-        topics,
-        SessionOpener(reactor, credentials),
-        reactor,
-        limits=options.limits(TopicLimits),
-        publishing=options.limits(PublisherLimits),
-        linking=options.limits(LinkLimits),
-    )
+    questions = Questions(reading, Lookup(reader, lambda: policy, backend.salt, answers))
+    outlets = brokered.outlets(counted)
     notifications = Notifications(
         reactor,
         writer,
         writing,
-        store.outbox_reader(),
+        backend.outbox_reader(),
         lambda: policy,
         questions.jobs,
         receivers(credentials, reactor, delivery.connect),
         random.random,
-        set_aside,
+        backend.set_aside,
         host=socket.gethostname(),
-        salt=store.salt,
+        salt=backend.salt,
         limits=options.limits(NotifyLimits),
         delivery=delivery,
         brokers=outlets,
@@ -298,7 +140,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         owner=options.own_name,
         port=options["port"],
     )
-    changes = Changes(reader, Assembly(reader, lambda: policy, store.salt))
+    changes = Changes(reader, Assembly(reader, lambda: policy, backend.salt))
     feed = Feed(reading, changes, lambda: writer.last_change, reactor, reactor.callFromThread)
     cache = JobCache(storing.cached_jobs, storing.cached_text)
     statistics = administration.mode(options, "count-statistics", 1)
@@ -322,7 +164,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
     administered = AdministrationService(
         writer,
         writing,
-        store.reader(renewal(families)),
+        backend.another_reader(),
         cache,
         lambda: policy,
         reactor,
@@ -335,36 +177,12 @@ def compose(options: Options, reactor: Any) -> MultiService:
         interval=administering.retention_interval,
         statistics=statistics,
     )
-    outlets.watch(counted)
     collector = Collector(ingest, writing.call, storing, metrics)
-    collecting = BrokerSources(
-        sources,
-        brokers,
-        vouching,
-        SessionOpener(reactor, credentials),
-        collector,
-        set_aside,
-        reactor,
-        options.own_name,
-        limits=options.limits(CollectLimits),
-        link_limits=options.limits(LinkLimits),
-        publisher_limits=options.limits(PublisherLimits),
-    )
-    collecting.watch(counted)
-    serving = agents(
-        options.read_controls(vouching),
-        brokers,
-        SessionOpener(reactor, credentials),
-        vouching,
-        ServerRegistrar(notifications.subscriptions, f"{socket.gethostname()}:{options['port']}"),
-        topics,
-        options.state,
-        writing,
-        reactor,
-        limits=options.limits(AgentLimits),
-        linking=options.limits(LinkLimits),
-        registry=counted,
-    )
+    backend.wait_for(administered.stop)
+    backend.wait_for(collector.when_idle)
+    collecting = brokered.collecting(collector, backend.set_aside, counted)
+    registrar = ServerRegistrar(notifications.subscriptions, f"{socket.gethostname()}:{options['port']}")
+    serving = brokered.agents(registrar, writing, counted)
     api = API(
         questions,
         collector,
@@ -379,8 +197,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
         reactor,
         server_info=ServerInfo(
             identity=options.own_name,
-            brokers=tuple(str(url) for urls in options.brokers.values() for url in urls),
-            prefixes=topics.prefixes if options.brokers else (),
+            brokers=tuple(str(url) for urls in brokered.brokers.values() for url in urls),
+            prefixes=brokered.topics.prefixes if brokered.brokers else (),
         ),
         api=api,
         watch=watch,
@@ -417,30 +235,21 @@ def compose(options: Options, reactor: Any) -> MultiService:
     )
     host, port = options["host"], options["port"]
     service = options.service()
-    Backend(store, writing, reading, collector, administered).setServiceParent(service)
-    administered.setServiceParent(service)
-    if used is not None:
-        used.setServiceParent(service)
-    feed.setServiceParent(service)
-    notifications.setServiceParent(service)
-    for part in (*outlets.links, *serving):
+    counters = [used] if used is not None else []
+    for part in (backend, administered, *counters, feed, notifications, *outlets.links, *serving):
         part.setServiceParent(service)
-    main_port = TLSPort(reactor, host, port, main, credentials.server(certificate_required=False))
-    main_port.setServiceParent(service)
-    store_port = TLSPort(
-        reactor,
-        host,
-        port + STORE_OFFSET if port else 0,
-        events,
-        credentials.server(certificate_required=False, alpn=[il.ALPN]),
-    )
-    store_port.setServiceParent(service)
+
+    def listen(factory: IProtocolFactory, offset: int = 0, alpn: Sequence[bytes] = ()) -> TLSPort:
+        creator = credentials.server(certificate_required=False, alpn=alpn)
+        listening = TLSPort(reactor, host, port + offset if port else 0, factory, creator)
+        listening.setServiceParent(service)
+        return listening
+
+    main_port = listen(main)
+    store_port = listen(events, STORE_OFFSET, [il.ALPN])
     offered = Offered(questions, feed, reactor, options.limits(APILimits).streams, watch)
     perspectives = PBFactory(offered, limits)
-    pb_port = TLSPort(
-        reactor, host, port + PB_OFFSET if port else 0, perspectives, credentials.server(certificate_required=False)
-    )
-    pb_port.setServiceParent(service)
+    pb_port = listen(perspectives, PB_OFFSET)
     notifications.watch(counted)
     metrics.watch(
         collector,

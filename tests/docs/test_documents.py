@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.logger.tap import Options as LoggerOptions
 from lb.manual.tables import Command, commands, daemons
-from lb.server.tap import Options as ServerOptions
+from lb.server.options import Options as ServerOptions
 
 _ROOT = Path(__file__).parents[2]
 _DOCUMENTS = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]

@@ -18,7 +18,7 @@ from lb.manual.__main__ import COMPLETIONS
 from lb.manual.page import Example, Heading, Page, Paragraph, Synopsis, Terms
 from lb.manual.pages import MEANINGS, pages
 from lb.manual.tables import commands, daemons
-from lb.server.tap import Options as ServerOptions
+from lb.server.options import Options as ServerOptions
 from tests.peers.packages import GROFF, absence
 
 _PAGES = {page.file: page for page in pages()}

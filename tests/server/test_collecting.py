@@ -23,8 +23,8 @@ from lb.security.policy import Policy
 from lb.server.brokersources import BrokerSources
 from lb.server.collecting import LOGGER_ACTIONS, EventStore, identify
 from lb.server.collector import Collector
+from lb.server.options import Options
 from lb.server.quarantine import Quarantine
-from lb.server.tap import Options
 from lb.service.metrics import figures, registry
 from lb.spool.filesystem import OSFileSystem
 from lb.spool.quarantine import decode_entries

@@ -12,7 +12,7 @@ from lb.families.occurrence import Occurrence, Origin
 from lb.model.errors import LBError
 from lb.model.query import Attribute, Condition, Operator, Query, log_of_job, own_jobs
 from lb.model.status import JobType, State
-from lb.server.tap import Options
+from lb.server.options import Options
 from lb.wire import il, ulm
 from lb.wire.lbxml import status as document
 from tests.server.fixture import OTHER, OWNER, Server
