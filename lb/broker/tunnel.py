@@ -138,6 +138,7 @@ class Tunnel(Generic[R]):
         self._waiting_for_room = False
         self._trouble: str | None = None  # why nothing is published until all that is out has come back
         self._failures = 0
+        self._refused_since: float | None = None  # seconds since the epoch, None once something was taken
         self._pause: IDelayedCall | None = None
         self._stopped = False
 
@@ -248,7 +249,7 @@ class Tunnel(Generic[R]):
             return  # the spool may be closed: the message goes again, with the same id
         self.counts.confirmed += 1
         self._failures = 0
-        self.refusal = None
+        self.refusal = self._refused_since = None
         self._queue.acknowledge_one(record.number)
         self._tell(record, il.OK)
         self.wake()
@@ -274,8 +275,11 @@ class Tunnel(Generic[R]):
         self.wake()
 
     def _waited(self, record: R) -> bool:
-        """Whether a message has waited long enough for a destination that is refused."""
-        return self._clock.seconds() - record.time / _MICROSECONDS >= self._limits.patience
+        """Whether a message has waited long enough for a destination that is refused: outages do not count."""
+        now = self._clock.seconds()
+        if self._refused_since is None:
+            self._refused_since = now
+        return now - max(self._refused_since, record.time / _MICROSECONDS) >= self._limits.patience
 
     def _expired(self, record: R, expires: int) -> None:
         self.counts.expired += 1

@@ -130,6 +130,12 @@ def _codes(session: FakeSession) -> list[int]:
     return [json.loads(body)["exitCode"] for body in session.bodies]
 
 
+def _refuse(session: FakeSession, place: int) -> None:
+    """The queue of one of the messages that are on their way is full."""
+    tag, _ = session.published.pop(place)
+    session.owner.refused(session, tag, RefusedError("not stored by the broker, is the queue full?"))
+
+
 class DeliveryTests(Brokered):
     """Rows of the outbox and messages."""
 
@@ -195,6 +201,39 @@ class DeliveryTests(Brokered):
         second = self._here()
         self.assertEqual(_codes(second), told[1:])
         self.assertEqual([message.id for _, message in second.published][:2], ids[1:])
+
+    def test_confirmed_out_of_order(self) -> None:
+        """P2: a notification that a full queue refused comes again, though the broker took later ones of its kind."""
+        one = self._register()
+        told = self._tell(one, count=4)
+        session = self._here()
+        _refuse(session, 1)
+        self._confirm(session, 3)
+        self._advance(0.1)
+        self.assertEqual(self._waiting(one), told[1:2])
+        self._advance(2)
+        self.assertEqual(_codes(session), told[1:2])
+        self._confirm(session, 1)
+        self._tell(one)
+        self.assertEqual(len(_codes(session)), 1)
+        self._confirm(session, 1)
+        self._advance(1)
+        self.assertEqual(self._waiting(one), [])
+
+    def test_moved_out_of_order(self) -> None:
+        """P2: nor is it forgotten when the registration moves to another destination before it came again."""
+        one = self._register()
+        told = self._tell(one, count=3)
+        session = self._here()
+        _refuse(session, 0)
+        self._confirm(session, 1)
+        moved = msgspec.structs.replace(one, destination="x-msg://site/grid.emi.others")
+        self.registry.change(moved)
+        self.notifier.update(moved)
+        self.reading.run()
+        self._advance(0.1)
+        again = [json.loads(m.body)["exitCode"] for _, m in session.published if m.destination.name != "grid.emi.jobs"]
+        self.assertEqual([code for code in again if code != told[1]], [told[0], told[2]])
 
     def test_after_a_restart(self) -> None:
         """P2: after kill -9 all that was not confirmed and stored comes again, with the same ids."""

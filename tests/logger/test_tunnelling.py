@@ -383,6 +383,20 @@ class RefusalTests(TunnelTestCase):
         self.assertIn(b"no such exchange", self.quarantined()[0])
         self.assertEqual(self.pending(), 1)
 
+    def test_patience_after_an_outage(self) -> None:
+        """What waited for a broker that was away has waited for no refusal: one full queue does not give it up (P2)."""
+        self.logger.log(*sent(message(1), message(2)))
+        self.advance(2 * TunnelLimits().patience)
+        session = self.stands()
+        self.refuse(session, NOWHERE)
+        self.refuse(session, NOWHERE)
+        self.advance(2)
+        self.assertEqual((self.quarantined(), self.pending()), ([], 2))
+        self.assertEqual(self.confirm(session), [b"1"])
+        self.refuse(session, NOWHERE)
+        self.advance(2)
+        self.assertEqual((self.confirm(session), self.quarantined()), ([b"2"], []))
+
     def test_unreadable(self) -> None:
         """A line that a later version wrote, and this one cannot read, goes to quarantine and stops nothing (P5)."""
         self.logger.spool.append([(A, b"DG.TYPE=whatever"), (A, tunnel.write(message(1)))])

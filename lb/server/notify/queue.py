@@ -50,13 +50,22 @@ class Sent(NamedTuple):
 
 
 class _Position:
-    """How far a registration has been read, and how far it has been received."""
+    """How far a registration has been read, and what of that has been received.
 
-    __slots__ = ("read", "received")
+    Brokers confirm in any order, and may refuse one notice and take the next: what is `out` keeps its place.
+    """
+
+    __slots__ = ("last", "out", "read")
 
     def __init__(self, received: int) -> None:
-        self.received = received
         self.read = received
+        self.last = received  # of those that were received
+        self.out: dict[int, int] = {}  # notices that were sent and not received, with their numbers in the queue
+
+    @property
+    def received(self) -> int:
+        """Up to here everything has been received."""
+        return min(next(iter(self.out)) - 1, self.last) if self.out else self.last
 
 
 class OutboxQueue:
@@ -85,7 +94,6 @@ class OutboxQueue:
         self._positions: dict[int, _Position] = {}
         self._ready: OrderedDict[int, None] = OrderedDict()  # registrations of which there may be more
         self._on_their_way: OrderedDict[int, Sent] = OrderedDict()  # in the order of sending
-        self._numbers: dict[tuple[int, int], int] = {}  # of what was sent and not received
         self._last = 0
         self._turn = 0  # grows with each rewind: what was asked for before it counts for nothing
 
@@ -104,8 +112,6 @@ class OutboxQueue:
         """A registration has it no longer; the result is up to where it has received."""
         position = self._positions.pop(registration, None)
         self._ready.pop(registration, None)
-        for pair in [pair for pair in self._numbers if pair[0] == registration]:
-            del self._numbers[pair]
         return 0 if position is None else position.received
 
     def ready(self, registration: int) -> None:
@@ -151,7 +157,7 @@ class OutboxQueue:
                     self._flight.wait(self._go_on)
                 break
             self._held += len(payload)
-            sent = Sent(self._number(registration, notice), payload, headers, time, registration, notice)
+            sent = Sent(self._number(position, notice), payload, headers, time, registration, notice)
             self._on_their_way[sent.number] = sent
             taken.append(sent)
         if taken:
@@ -166,11 +172,11 @@ class OutboxQueue:
         for registration in registrations:
             self.ready(registration)
 
-    def _number(self, registration: int, notice: int) -> int:
-        number = self._numbers.get((registration, notice))
+    def _number(self, position: _Position, notice: int) -> int:
+        number = position.out.get(notice)
         if number is None:
             self._last += 1
-            number = self._numbers[registration, notice] = self._last
+            number = position.out[notice] = self._last
         return number
 
     def _again(self, failure: Failure, registration: int) -> Failure:
@@ -207,26 +213,19 @@ class OutboxQueue:
         self._settle(sent)
 
     def _settle(self, sent: Sent) -> None:
-        self._numbers.pop((sent.registration, sent.notice), None)
         position = self._positions.get(sent.registration)
         if position is not None:
-            position.received = max(position.received, sent.notice)
+            position.out.pop(sent.notice, None)
+            position.last = max(position.last, sent.notice)
             self._received(sent.registration, sent.notice)
 
     def quarantine(self, record: Sent, reason: str) -> Deferred[None]:
         """A receiver refused a notification for good: it is kept for a person to look at, and not sent again."""
         kept = self._set_aside(record.payload, f"refused by the receiver at {self.destination}: {reason}")
-        return kept.addCallbacks(self._kept, self._not_kept, callbackArgs=(record,), errbackArgs=(record,))
+        return kept.addCallback(self._kept, record)
 
     def _kept(self, _: object, record: Sent) -> None:
         if record.number in self._on_their_way:
             self.acknowledge_one(record.number)
         else:  # the connection has ended meanwhile
             self._settle(record)
-
-    def _not_kept(self, failure: Failure, record: Sent) -> Failure:
-        position = self._positions.get(record.registration)
-        if position is not None:
-            # Those behind it may have been received: it comes again all the same, and they with it.
-            position.received = min(position.received, record.notice - 1)
-        return failure
