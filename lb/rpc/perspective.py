@@ -24,13 +24,15 @@ from lb.server.answers import Answers
 from lb.server.draft import Stream
 from lb.server.query import Questions
 from lb.service.watch import Watch
+from lb.wire.http import MAX_RESPONSE_BODY
 from lb.wire.lbxml import requests
 from lb.wire.lbxml import status as status_document
 
 #: Calls of one connection that may wait for their answer.
 MAX_CALLS = 32
-#: Bytes of one answer; it waits on disk for its reader.
-MAX_ANSWER: Final = 1 << 30
+#: Bytes of one answer; it waits on disk for its reader. No option: clients read no more (`http.MAX_RESPONSE_BODY`), and
+#: how many jobs and events an answer may have is one (`--max-answer-jobs`, `--max-answer-events`).
+MAX_ANSWER: Final = MAX_RESPONSE_BODY
 
 
 class Perspective(pb.Avatar):

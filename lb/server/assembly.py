@@ -57,7 +57,7 @@ class Assembly:
         if not conditions.hold(entry.status, entry.jobid):
             return None
         found = self.seen(peer, entry)
-        return None if found is None or (found.access is Access.REDUCED and not conditions.for_watchers) else found
+        return found if found is not None and conditions.open_to(found.access) else None
 
     def readable_events(self, peer: Identity, entry: JobEntry) -> bool:
         """Whether `peer` may read the events of a job."""

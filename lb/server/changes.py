@@ -12,7 +12,6 @@ from lb.model.jobid import JobId
 from lb.model.query import Attribute, Flag, Group, Query
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
-from lb.server.access import Access
 from lb.server.assembly import Assembly
 from lb.server.conditions import JobConditions
 from lb.store.interface import JobEntry, Reader
@@ -72,7 +71,7 @@ class Changes:
         found = []
         for number, entry in changes:
             seen = self._assembly.met(peer, lasting, entry)
-            if seen is None or (seen.access is Access.REDUCED and not passing.for_watchers):
+            if seen is None or not passing.open_to(seen.access):
                 continue
             meets = passing.hold(entry.status, entry.jobid)
             status = self._assembly.status(peer, seen, query.flags) if meets else None

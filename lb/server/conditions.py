@@ -17,13 +17,16 @@ from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Group, Operator
 from lb.model.status import JobStatus
 from lb.model.subject import comparable
-from lb.server.access import WATCHED_JDL
+from lb.server.access import WATCHED_JDL, Access
 
 _MICROSECONDS: Final = 1_000_000
-#: Comparisons that one query, or registration, may ask of a job or event: some 0.3 ms.
+#: Comparisons that one query, or registration, may ask of a job or event: some 0.3 ms. No option: it bounds what a
+#: stranger makes a slice of the reading thread cost, not what an answer may hold; equal values of one attribute are one
+#: comparison, so that lists of names are as long as a request may be.
 MAX_EFFORT: Final = 1_000
 
-#: What those who only watch a job are told, and may therefore ask for; whose it is they know (security.md §11.2).
+#: What those who only watch a job are told, and may therefore ask for (security.md §11.2). Whose jobs they watch they
+#: name in registrations; queries tell them no owner, see `JobConditions.open_to`.
 _WATCHED: Final = frozenset(
     {
         Attribute.JOBID,
@@ -122,12 +125,29 @@ class JobConditions:
         """`peer` stands for an owner of None."""
         groups = tuple(dict.fromkeys(groups))
         self._groups = [_Alternatives(group, peer) for group in groups]
-        self.for_watchers = for_watchers(groups)
+        self._for_watchers = for_watchers(groups)
+        own = wanted_value(Attribute.OWNER, None, peer)
+        self._names_others = any(
+            one.attribute is Attribute.OWNER
+            and one.operator is not Operator.CHANGED
+            and wanted_value(one.attribute, one.value, peer) != own
+            for group in groups
+            for one in group
+        )
 
     @property
     def effort(self) -> int:
         """Comparisons that they ask of a job."""
         return sum(map(len, self._groups))
+
+    def open_to(self, allowed: Access) -> bool:
+        """Whether who reads so much of a job learns no more by its being among those that meet the conditions.
+
+        Of whoever is not told a job's owner no guess at his name is confirmed.
+        """
+        if allowed is Access.FULL:
+            return True
+        return not self._names_others and (allowed is Access.ANONYMISED or self._for_watchers)
 
     def hold(self, status: JobStatus, jobid: JobId) -> bool:
         """Whether a job meets all groups. The status must carry its long texts when a JDL attribute is asked for."""

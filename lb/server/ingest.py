@@ -39,7 +39,8 @@ from lb.wire import il, ulm
 
 #: Most subjobs that one registration may make, by default; the C clients' collections have some thousands.
 MAX_SUBJOBS: Final = 100_000
-#: Subjobs that one transaction makes, some 4 kB each; a registration of more has one for itself.
+#: Subjobs that one transaction makes, some 4 kB each; a registration of more has one for itself. No option: how much
+#: one registration may make is one (`--max-subjobs`), and no fewer would be held for it here.
 _SUBJOBS_AT_ONCE: Final = 10_000
 
 

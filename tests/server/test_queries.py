@@ -425,5 +425,12 @@ class Queries(SynchronousTestCase):
         for name in ("Type", "virtualorganisation"):
             probe = (Condition(Attribute.JDL_ATTR, Operator.UNEQUAL, "x", name=name),)
             self.assertEqual(len(self._ids(Query(jobs=(*ids.jobs, probe)), peer=Identity("/CN=watch"))), 100)
+        of_reader = Condition(Attribute.OWNER, Operator.EQUAL, "/CN=reader")
+        other = Condition(Attribute.OWNER, Operator.UNEQUAL, "/CN=stranger")
+        states = tuple(Condition(Attribute.STATUS, Operator.EQUAL, state) for state in State)
+        for guess in ((of_reader,), (other,), (of_reader, *states)):
+            for peer in (Identity("/CN=watch"), Identity("/CN=hash")):
+                self.assertEqual(self._ids(Query(jobs=(*ids.jobs, guess)), peer=peer), [], "no name is confirmed")
+        self.assertEqual(self._ids(Query(jobs=(*ids.jobs, (other,)))), mine)
         hashed = {str(job.owner) for job in self._lookup().jobs(Identity("/CN=hash"), whole).jobs}
         self.assertEqual(sorted(map(len, hashed)), [64, 64, 64])
