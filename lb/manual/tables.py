@@ -210,7 +210,7 @@ _VALUES: Final = {Unit.COUNT: "NUMBER", Unit.BYTES: "SIZE", Unit.SECONDS: "SECON
 
 def _settings(kind: type[DaemonOptions]) -> tuple[Setting, ...]:
     bounds = {bound.option: bound for each in kind.bounds for bound in bounds_of(each).values()}
-    flags = [Setting(name, "", about) for name, _, about in getattr(kind, "optFlags", ())]
+    flags = [Setting(name, "", about) for name, _, about in kind.optFlags]
     return tuple(flags + [_setting(kind, bounds.get(each[0]), each[0], each[3]) for each in kind.optParameters])
 
 

@@ -54,11 +54,17 @@ class _Generation:
     """Contexts made from the files as they were at one moment."""
 
     def __init__(
-        self, key_pair: KeyPair | None, anchors: TrustAnchors, attributes: AttributeSource | None = None
+        self,
+        key_pair: KeyPair | None,
+        anchors: TrustAnchors,
+        attributes: AttributeSource | None = None,
+        *,
+        sha1_proxies: bool = False,
     ) -> None:
         self.key_pair = key_pair
         self._attributes = attributes
         self._anchors = anchors
+        self._sha1_proxies = sha1_proxies
         self._chain: tuple[x509.Certificate, ...] = ()
         if key_pair is not None:
             top = (key_pair.certificate, *key_pair.chain)[-1]
@@ -105,7 +111,7 @@ class _Generation:
         store = context.get_cert_store()
         assert store is not None
         store.set_flags(_STORE_FLAGS)
-        verification = ChainVerification(self._anchors)
+        verification = ChainVerification(self._anchors, sha1_proxies=self._sha1_proxies and kind.server)
         required = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if kind.certificate_required else 0
         context.set_verify(SSL.VERIFY_PEER | required, verification)
         if kind.alpn:
@@ -150,10 +156,12 @@ class EndpointCredentials:
         *,
         now: Callable[[], float] = time.time,
         voms: Path | None = None,
+        sha1_proxies: bool = False,
     ) -> None:
         """Read everything once. `credential` None suits anonymous clients only; `anchors` is a directory or a CA file.
 
         `voms` is the directory of VOMS servers that may give attributes to peers of server connections; None: none may.
+        `sha1_proxies`: whether proxies of such peers may be signed with SHA-1.
         `clock` spaces the looks at the files, `now` (seconds since the epoch) judges validity. Raises CredentialError.
         """
         self._credential = credential
@@ -161,6 +169,7 @@ class EndpointCredentials:
         self._clock = clock
         self._now = now
         self._voms = voms
+        self._sha1_proxies = sha1_proxies
         self._paths = [anchors] if credential is None else [credential.certificate, credential.key, anchors]
         self._seen: Signature = signature(self._paths)
         self._generation = self._read()
@@ -248,7 +257,7 @@ class EndpointCredentials:
     def _trusting(self, key_pair: KeyPair | None) -> _Generation:
         anchors = TrustAnchors.read(self._anchors)
         attributes = None if self._voms is None else VOMSAttributes(self._voms, anchors, self._now)
-        return _Generation(key_pair, anchors, attributes)
+        return _Generation(key_pair, anchors, attributes, sha1_proxies=self._sha1_proxies)
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA1
 from OpenSSL import SSL, crypto
 from OpenSSL.SSL import X509VerificationCodes
 from twisted.logger import Logger
@@ -23,6 +24,7 @@ from lb.security.names import issuer_slash_form, slash_form
 # Takes the end entity's certificate, returns None or why it is not the peer that was meant.
 Expectation = Callable[[x509.Certificate], str | None]
 
+_DIGEST_TOO_WEAK = 68  # of x509_vfy.h; pyOpenSSL has no name for it
 _FAILURES = {
     getattr(X509VerificationCodes, name): name.removeprefix("ERR_").replace("_", " ").lower()
     for name in dir(X509VerificationCodes)
@@ -31,8 +33,10 @@ _FAILURES = {
     # Codes of x509_vfy.h without a name in pyOpenSSL that grid certificates run into.
     66: "key of end entity or proxy too small",
     67: "key of authority too small",
-    68: "message digest of authority too weak",
+    _DIGEST_TOO_WEAK: "signature of too weak a digest",
     72: "proxy subject name violation",
+    X509VerificationCodes.ERR_INVALID_CA: "no authority, yet it issued another certificate, perhaps a proxy older than"
+    " RFC 3820",
 }
 # The grids use certificates of either extended key usage in both roles (spec/security.md §6.1, §17).
 _IGNORED = frozenset({X509VerificationCodes.ERR_INVALID_PURPOSE})
@@ -86,8 +90,10 @@ class ChainVerification:
 
     _log = Logger()
 
-    def __init__(self, anchors: TrustAnchors) -> None:
+    def __init__(self, anchors: TrustAnchors, *, sha1_proxies: bool = False) -> None:
+        """`sha1_proxies`: whether proxies, and nothing else, may be signed with SHA-1."""
         self._anchors = anchors
+        self._sha1_proxies = sha1_proxies
         self._expectations: WeakKeyDictionary[SSL.Connection, Expectation] = WeakKeyDictionary()
         self._end_entities: WeakKeyDictionary[SSL.Connection, x509.Certificate] = WeakKeyDictionary()
         # Authorities and regular visitors come again with each connection.
@@ -123,8 +129,14 @@ class ChainVerification:
         certificate = examined.certificate
         if error == X509VerificationCodes.ERR_UNABLE_TO_GET_CRL and not self._anchors.has_crl(certificate):
             return None
+        advice = ""
+        if error == _DIGEST_TOO_WEAK and examined.proxy and isinstance(certificate.signature_hash_algorithm, SHA1):
+            # Whoever signs a proxy signs for himself: nobody else prepares a second text with the same digest.
+            if self._sha1_proxies:
+                return None
+            advice = " (a proxy signed with SHA-1: make it with newer tools, or give the server --sha1-proxies)"
         failure = _FAILURES.get(error, f"verification error {error}")
-        return f"{failure}: certificate {slash_form(certificate)} issued by {issuer_slash_form(certificate)}"
+        return f"{failure}: certificate {slash_form(certificate)} issued by {issuer_slash_form(certificate)}{advice}"
 
     def _objection(self, connection: SSL.Connection, examined: _Examined, depth: int) -> str | None:
         """Apply our own checks to a certificate that OpenSSL verified."""

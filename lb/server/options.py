@@ -43,6 +43,7 @@ class Options(NotifyOptions):
         *administration.PARAMETERS,
     ]
     optFlags: ClassVar[list[list[Any]]] = [
+        *NotifyOptions.optFlags,
         ["grey-jobs", None, "accept events of jobs that are not registered yet"],
         *administration.FLAGS,
     ]

@@ -93,6 +93,9 @@ class DaemonOptions(usage.Options):
         ],
         ["log-format", None, None, "text, or json: one object an event (default: text)"],
     ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["sha1-proxies", None, "accept proxies signed with SHA-1, as voms-proxy-init 2 and other C tools make them"],
+    ]
     #: Defaults, by option; options without one stay None.
     option_defaults: ClassVar[Mapping[str, str]] = {"host": "127.0.0.1", "log-format": "text"}
     #: Options that take a number.
@@ -160,7 +163,7 @@ class DaemonOptions(usage.Options):
 
     def _take_file(self) -> dict[str, str]:
         """Take the values of the file that the command line does not replace; where each came from, for errors."""
-        flags = {flag[0] for flag in getattr(self, "optFlags", ())}
+        flags = {flag[0] for flag in self.optFlags}
         known = {parameter[0] for parameter in self.optParameters} - {"config"} | flags
         origins: dict[str, str] = {}
         for name, value in self._file().items():
@@ -224,7 +227,7 @@ class DaemonOptions(usage.Options):
                 surroundings, explicit=_path(self["ca-dir"]), fallback=made.authorities, credential=credential
             )
             voms = voms_directory(os.environ, _path(self["voms-dir"]))
-            return EndpointCredentials(credential, anchors, clock, voms=voms)
+            return EndpointCredentials(credential, anchors, clock, voms=voms, sha1_proxies=bool(self["sha1-proxies"]))
         except CredentialError as error:
             raise usage.UsageError(str(error)) from None
 

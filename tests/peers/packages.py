@@ -29,7 +29,10 @@ ZSH = Program("zsh", "zsh", "/usr/bin/zsh")
 FISH = Program("fish", "fish", "/usr/bin/fish")
 GROFF = Program("groff", "groff-base", "/usr/bin/groff")
 
-PROGRAMS = (RABBITMQ, ACTIVEMQ, POSTGRESQL, CHROMIUM, ZSH, FISH, GROFF)
+VOMS_PROXY_INIT = Program("voms-proxy-init", "voms-clients", "/usr/bin/voms-proxy-init2")
+CANL_CLIENT = Program("the client of caNl", "libcanl-c-examples", "/usr/bin/emi-canl-client")
+
+PROGRAMS = (RABBITMQ, ACTIVEMQ, POSTGRESQL, CHROMIUM, ZSH, FISH, GROFF, VOMS_PROXY_INIT, CANL_CLIENT)
 
 
 def find(program: Program) -> Path | None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from OpenSSL import crypto
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IOpenSSLClientConnectionCreator,
@@ -101,6 +102,12 @@ class Holder:
             builder = builder.add_extension(extension, critical=False)
         return Holder(builder.sign(self.key, SHA256()), key, (self.certificate, *self.chain))
 
+    def weakly_signed(self, issuer: Holder) -> Holder:
+        """The same with a signature of SHA-1, which cryptography does not make any more."""
+        certificate = crypto.X509.from_cryptography(self.certificate)
+        certificate.sign(crypto.PKey.from_cryptography_key(issuer.key), "sha1")
+        return Holder(certificate.to_cryptography(), self.key, self.chain)
+
     @property
     def is_root(self) -> bool:
         return self.certificate.subject == self.certificate.issuer
@@ -184,10 +191,18 @@ def endpoint(
     stem: str = "holder",
     at: float | None = None,
     voms: Path | None = None,
+    sha1_proxies: bool = False,
 ) -> EndpointCredentials:
     """Credentials of one side; `at` is the time at which its own certificate is judged."""
     credential = None if holder is None else holder.save(directory, stem)
-    return EndpointCredentials(credential, anchors, clock, now=lambda: time.time() if at is None else at, voms=voms)
+    return EndpointCredentials(
+        credential,
+        anchors,
+        clock,
+        now=lambda: time.time() if at is None else at,
+        voms=voms,
+        sha1_proxies=sha1_proxies,
+    )
 
 
 @implementer(IHandshakeListener)

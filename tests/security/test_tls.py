@@ -177,13 +177,39 @@ class RefusalTests(TLSCase):
     def test_user_as_authority(self) -> None:
         """A user cannot issue certificates."""
         server, _ = self.visit(self.user.issue("/C=CZ/O=Test/CN=Bob"))
-        self.assert_refused(server, "invalid ca")
+        self.assert_refused(server, "no authority, yet it issued another certificate", ALICE)
 
     def test_proxy_with_foreign_name(self) -> None:
         """A proxy whose subject does not extend its issuer's is refused."""
         bob = self.ca.issue("/C=CZ/O=Test/CN=Bob")
         server, _ = self.visit(self.user.proxy(named_after=bob))
         self.assert_refused(server, "proxy subject name violation")
+
+    def test_weak_digests(self) -> None:
+        """Signatures with SHA-1 are refused; a server that is told to takes them of proxies, and of nothing else."""
+        proxy, strong = self.user.proxy().weakly_signed(self.user), self.user.proxy()
+        issued = self.ca.issue(ALICE).weakly_signed(self.ca)
+        old = self.user.proxy(days=(-3, -1)).weakly_signed(self.user)
+        for taken in (False, True):
+            own = endpoint(self.host, self.anchors, self.directory, self.clock, stem="server", sha1_proxies=taken)
+            for holder in (proxy, proxy.proxy(), strong.proxy().weakly_signed(strong)):
+                server, _ = self._meet(own, holder)
+                if taken:
+                    assert server.identity is not None
+                    self.assertEqual(server.identity.name, ALICE)
+                else:
+                    self.assert_refused(server, "too weak a digest", "--sha1-proxies", ALICE)
+            for holder in (issued, issued.proxy()):
+                server, _ = self._meet(own, holder)
+                self.assert_refused(server, "too weak a digest", ALICE)
+                self.assertNotIn("--sha1-proxies", server.reason)
+            server, _ = self._meet(own, old, time.time() - 2 * 86400)
+            self.assert_refused(server, "cert has expired" if taken else "too weak a digest")
+
+    def _meet(self, server: EndpointCredentials, holder: Holder, at: float | None = None) -> tuple[Side, Side]:
+        """Connect to a server's end as the holder of a certificate, whose own end lives at another time."""
+        client = self.end(holder, at=at).client("localhost")
+        return meet(server.server(certificate_required=True), client, self.clock)
 
     def test_expired(self) -> None:
         """An expired certificate and an expired proxy are refused."""

@@ -15,7 +15,7 @@ from lb.service.options import DaemonOptions, Repeated
 class Tried(DaemonOptions):
     """Options of every kind."""
 
-    optFlags: ClassVar[list[list[Any]]] = [["loud", None, "say more"]]
+    optFlags: ClassVar[list[list[Any]]] = [*DaemonOptions.optFlags, ["loud", None, "say more"]]
     repeated: ClassVar[Mapping[str, Repeated]] = {
         "peer": Repeated("peers to know", separator="="),
         "word": Repeated("words"),
