@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lb.broker.amqp_model import FINAL, Channel, ChannelError, Incoming, properties_of, route
 from lb.broker.destination import Kind
-from lb.broker.errors import LostError, RefusedError, UnroutableError
+from lb.broker.errors import LostError, RefusedError, UnroutableError, refused
 from lb.broker.message import Message
 
 if TYPE_CHECKING:
@@ -112,6 +112,10 @@ class Lane:
         if reason.code not in FINAL:
             self._session.end(LostError(f"{self._session.url}: the broker says: {reason}"))
             return
+        error = refused(f"{self._session.url}: the broker says: {reason}", str(reason))
+        if not error.everything:
+            self._find_out(error)
+            return
         innocent: list[tuple[int, Message]] = []
         by_key = " topic '" in str(reason)  # permissions may be given key by key
         for tag, message in left:
@@ -122,3 +126,12 @@ class Lane:
                 text = f"{self._session.url}: {message.destination}: the broker says: {reason}"
                 self._session.refuse(tag, RefusedError(text))
         self._session.lane_closed(self, innocent)
+
+    def _find_out(self, error: RefusedError) -> None:
+        """One message is to blame: the one that was on its way; of several, whoever sends them again finds out."""
+        if len(self._sent) != 1:
+            self._session.end(error)
+            return
+        ((tag, _),) = self._sent.values()
+        self._session.refuse(tag, error)
+        self._session.lane_closed(self, self._backlog)

@@ -29,6 +29,15 @@ class RefusedError(BrokerError):
         self.everything = everything
 
 
+def refused(text: str, words: str) -> RefusedError:
+    """The refusal that RabbitMQ means by these words, which `text` tells.
+
+    A failed precondition is a message's own: its size, its expiry, its reply address. A wrong user-id is everybody's.
+    """
+    own = "precondition_failed" in words.lower() and "user_id" not in words
+    return RefusedError(text, everything=not own)
+
+
 class UnroutableError(RefusedError):
     """No queue would get the message: whether that is a loss, its sender knows."""
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from lb.broker.advisories import ADVISORY, Advisories
 from lb.broker.destination import Destination, Kind
-from lb.broker.errors import BrokerError, LoginError, LostError, RefusedError, words_of
+from lb.broker.errors import BrokerError, LoginError, LostError, RefusedError, refused, words_of
 from lb.broker.liveness import Beat, Silence
 from lb.broker.message import ID_HEADER, Delivery, Message
 from lb.broker.session import Consumer, Owner, Session, Subscription
@@ -384,7 +384,7 @@ class StompSession(Protocol):
         if not self._standing:
             self._end(LoginError(text))
             return
-        reason = RefusedError(text)
+        reason = refused(text, text)
         tag = self._tag(receipt)
         if receipt in self._waiting:
             self._waiting.pop(receipt).agreed.errback(reason)

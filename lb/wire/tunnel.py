@@ -29,6 +29,8 @@ MAX_HEADER_TEXT: Final = 16 * KIBIBYTE
 #: Bytes of an id, a content type, a correlation id, a reply address: short strings of AMQP.
 MAX_SHORT: Final = 255
 HIGHEST_PRIORITY: Final = 9
+#: RabbitMQ's name for whoever sends: it closes the channel of a sender that does not wait for replies.
+_OWN_REPLIES: Final = "amq.rabbitmq.reply-to"
 
 _TYPE, _DESTINATION = "DG.TYPE", "DG.DEST"
 _PREFIX: Final = "DG.MESSAGE."
@@ -138,7 +140,7 @@ def _check(message: Message) -> None:
             raise invalid(f"the {name} of a message has at most {MAX_SHORT} bytes")
     for name, text in {"destination": m.destination, "host": m.host}.items():
         _plain(name, text)
-    if m.reply_to and m.reply_to.startswith("/temp-"):
+    if m.reply_to and (m.reply_to.startswith("/temp-") or m.reply_to == _OWN_REPLIES):
         raise invalid(
             "the reply address of a message is one that its sender can read, no temporary queue of the logger"
         )

@@ -213,6 +213,28 @@ class PublishingTests(AmqpTestCase):
         self.assertEqual(sorted(self.owner.refusals), [1, 2, 3])
         self.assertEqual(self.connection.ending, "")
 
+    def test_poison(self) -> None:
+        """A message that closes the channel by itself is refused alone; of several, senders find out which (P5)."""
+        large = ChannelError(406, "PRECONDITION_FAILED - message size 9 is larger than configured max size 8")
+        self.publish(TOPIC)
+        self.connection.lane().listener.closed(large)
+        self.assertEqual([(tag, reason.everything) for tag, reason in self.owner.refusals.items()], [(1, False)])
+        self.publish(TOPIC, TOPIC)
+        self.connection.lane().listener.closed(large)
+        self.assertEqual((list(self.owner.refusals), self.connection.ending), ([1], "abort "))
+        self.session.lost("gone")
+        (ending,) = self.owner.endings
+        assert isinstance(ending, RefusedError)
+        self.assertFalse(ending.everything)
+
+    def test_wrong_user(self) -> None:
+        """A wrong user-id is no message's own: all of them wait until somebody mends the URL (P2)."""
+        self.publish(TOPIC)
+        self.connection.lane().listener.closed(
+            ChannelError(406, "PRECONDITION_FAILED - user_id property set to 'x' but authenticated user was 'guest'")
+        )
+        self.assertTrue(self.owner.refusals[1].everything)
+
     def test_lane_broken(self) -> None:
         """A channel that the broker closes for a trouble of its own ends the session."""
         self.publish(QUEUE)

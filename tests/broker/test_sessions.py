@@ -238,6 +238,19 @@ class RabbitTests(BrokerTestCase):
         await consumer.until(lambda: consumer.bodies == [b"hello"])
         await owner.until(lambda: owner.confirmations == [1])
 
+    async def each_poison(self, way: Way) -> None:
+        """P5: a message that the broker cannot bear is refused, for itself; those beside it arrive, in order."""
+        destination = queue()
+        consumer = await self.consuming(await self.session(way.url()), destination)
+        publisher = Publisher(self.link(way.url()), clock)
+        poison = message(destination, b"poison", reply_to="amq.rabbitmq.reply-to")  # nobody asks for replies there
+        sent = [message(destination, b"1"), poison, message(destination, b"2"), message(queue(), b"else")]
+        results = await DeferredList([publisher.publish(each) for each in sent], consumeErrors=True)
+        self.assertEqual([taken for taken, _ in results], [True, False, True, True])
+        self.assertFalse(results[1][1].value.everything)
+        await consumer.until(lambda: b"2" in consumer.bodies)
+        self.assertEqual(list(dict.fromkeys(consumer.bodies)), [b"1", b"2"])
+
 
 @for_ways(PIKA, TXAMQP)
 class MandatoryTests(BrokerTestCase):

@@ -142,6 +142,7 @@ class WritingTests(SynchronousTestCase):
             {"headers": {"BCC": "x"}},
             {"headers": {"JMSXUserID": "x"}},
             {"reply_to": "/temp-queue/x"},
+            {"reply_to": "amq.rabbitmq.reply-to"},
             {"host": "\udcff"},
             {"priority": 10},
             {"priority": -1},
