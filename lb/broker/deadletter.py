@@ -29,6 +29,9 @@ from lb.broker.publisher import Publisher
 _REASON: Final = 1_000
 _SHORT: Final = 200
 _HEADERS: Final = 16_384
+#: How often a message may come back from where the dead go: then it is in a circle, and the file is its end.
+_ROUNDS: Final = 3
+_TIMES: Final = "lb-dead-times"
 #: Older STOMP has no way to write control characters in a header.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -73,6 +76,7 @@ def dead_message(letter: Letter, destination: Destination, now: float) -> Messag
         "lb-dead-reason": _clean(refusal.reason)[:_REASON],
         "lb-dead-refused": f"{refusal.refused}/{refusal.parts}",
         "lb-dead-source": letter.source,
+        _TIMES: str(_times(delivery) + 1),
         "lb-dead-time": datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     if delivery.user is not None:
@@ -84,6 +88,12 @@ def dead_message(letter: Letter, destination: Destination, now: float) -> Messag
     kind = _clean(delivery.content_type)
     kind = kind if kind and len(kind.encode()) <= _SHORT else BINARY
     return Message(destination, delivery.body, identifier(delivery), headers, kind)
+
+
+def _times(delivery: Delivery) -> int:
+    """How often a message has been set aside at brokers, as its header says."""
+    text = delivery.headers.get(_TIMES, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _utf8(text: str) -> str:
@@ -155,6 +165,8 @@ class DeadLetters:
 
     async def _publish(self, letter: Letter, destination: Destination) -> str | None:
         """None when the broker has the message; else why it never will."""
+        if _times(letter.delivery) >= _ROUNDS:
+            return f"; it was set aside {_ROUNDS} times and came back: is {destination} collected, too?"
         if not self._link.running:
             self._link.startService()
         message = dead_message(letter, destination, self._clock.seconds())

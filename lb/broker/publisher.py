@@ -119,6 +119,7 @@ class Publisher:
         if self._dropped * 2 > len(self._queue):  # so that each costs its own place once, and no memory
             self._queue = deque(other for other in self._queue if not other.dropped)
             self._dropped = 0
+        self._tell_room()
 
     # --- sending ----------------------------------------------------------------------------------------------
 
@@ -224,8 +225,16 @@ class Publisher:
         _log.warn("message {id} refused: {reason}", id=message.id, reason=str(reason))
         self.counts.refused += 1
         if reason.everything:
-            self._refusals[message.destination] = (self._clock.seconds() + self._limits.refusal, reason)
+            self._remember(message.destination, reason)
         self._settle(entry, reason)
+
+    def _remember(self, destination: Destination, reason: RefusedError) -> None:
+        """Keep a refusal for its time; those that are over go, for many destinations are never asked for again."""
+        now = self._clock.seconds()
+        self._refusals.pop(destination, None)
+        self._refusals[destination] = (now + self._limits.refusal, reason)
+        while (oldest := next(iter(self._refusals))) != destination and self._refusals[oldest][0] <= now:
+            del self._refusals[oldest]
 
     def ended(self, session: Session, reason: LostError | RefusedError) -> None:
         """What was sent goes again, in order; when the broker blamed something, one by one until it is known what."""

@@ -22,6 +22,7 @@ class Subscriber:
 
     def __init__(self, link: Link, subscription: Subscription, consumer: Consumer, clock: IReactorTime) -> None:
         self.trouble: BrokerError | None = None
+        self.agreed = False  #: whether the broker has agreed to it, and messages can come
         self._link = link
         self._subscription = subscription
         self._consumer = consumer
@@ -44,6 +45,7 @@ class Subscriber:
 
     def ended(self, session: Session, reason: LostError | RefusedError) -> None:
         self._session = None
+        self.agreed = False
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -65,11 +67,12 @@ class Subscriber:
         if session is None:
             return
         session.subscribe(self._subscription, self).addCallbacks(
-            lambda _: self._agreed(), lambda failure: self._refused(session, failure)
+            lambda _: self._agreed(session), lambda failure: self._refused(session, failure)
         )
 
-    def _agreed(self) -> None:
-        self.trouble = None
+    def _agreed(self, session: Session) -> None:
+        if session is self._session:
+            self.agreed, self.trouble = True, None
 
     def _refused(self, session: Session, failure: Failure) -> None:
         failure.trap(BrokerError)
@@ -78,7 +81,7 @@ class Subscriber:
             self._failed(failure.value)
 
     def _failed(self, reason: BrokerError) -> None:
-        self.trouble = reason
+        self.agreed, self.trouble = False, reason
         _log.warn(
             "broker {name}: no messages from {source}: {reason}",
             name=self._link.broker,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from lb.model.errors import invalid
+from lb.model.errors import LBError, invalid
 
 
 class Scheme(NamedTuple):
@@ -111,8 +111,10 @@ def read_url(text: str) -> BrokerURL:
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise invalid(f"broker URL {_harmless(text)!r}: {error}") from None
+    except ValueError:  # whose words may hold the password
+        raise _unreadable(text) from None
+    if "@" in f"{parts.path}{parts.fragment}":
+        raise _unreadable(text)
     scheme = SCHEMES.get(parts.scheme)
     if scheme is None:
         raise invalid(f"broker URL {_harmless(text)!r}: its scheme is none of {', '.join(SCHEMES)}")
@@ -132,6 +134,8 @@ def read_url(text: str) -> BrokerURL:
 def _options(text: str, query: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
+        if "@" in name:
+            raise _unreadable(text)
         if name not in _OPTIONS:
             raise invalid(f"broker URL {_harmless(text)!r}: unknown option {name}; there are {', '.join(_OPTIONS)}")
         field, read, right = _OPTIONS[name]
@@ -142,7 +146,15 @@ def _options(text: str, query: str) -> dict[str, Any]:
     return options
 
 
-_PASSWORD = re.compile(r"(://[^:@/?#]*):[^/?#]*@")
+#: Up to the last "@": a password may hold anything, while it is not encoded.
+_PASSWORD = re.compile(r"(://[^:@/?#]*):.*@", re.DOTALL)
+
+
+def _unreadable(text: str) -> LBError:
+    return invalid(
+        f"broker URL {_harmless(text)!r}: no host or port can be read; "
+        "in names and passwords write '/', '?', '#', '@' and ':' percent-encoded"
+    )
 
 
 def _harmless(text: str) -> str:

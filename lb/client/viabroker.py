@@ -30,7 +30,7 @@ from lb.model.errors import LBError
 from lb.model.event import Event
 from lb.wire.eventmessage import LINES
 
-#: Events on their way without confirmation; the publisher bears more.
+#: Events on their way without confirmation; the publisher bears more, unless they are large.
 _WINDOW: Final = 2_000
 
 
@@ -75,8 +75,8 @@ class BrokerProducer:
         """
         flow = _Flow()
         for event in events:
-            if flow.error is None and flow.out >= _WINDOW:
-                await flow.until(_WINDOW // 2)
+            if flow.error is None and (flow.out >= _WINDOW or self._publisher.full):
+                await flow.until(flow.out // 2)
             if flow.error is not None:
                 break
             flow.out += 1
@@ -92,8 +92,15 @@ class BrokerProducer:
         await defer.maybeDeferred(self._link.stopService)
 
     def _send(self, line: bytes) -> Deferred[None]:
-        sent = self._publisher.publish(Message(self._destination, line, self._make_id(), content_type=LINES))
+        message = Message(self._destination, line, self._make_id(), content_type=LINES)
+        full = self._publisher.full
+        sent = Deferred.fromCoroutine(self._when_room(message)) if full else self._publisher.publish(message)
         return sent.addTimeout(self._timeout, self._clock).addErrback(self._failed)
+
+    async def _when_room(self, message: Message) -> None:
+        while self._publisher.full:
+            await self._publisher.when_room()
+        await self._publisher.publish(message)
 
     def _failed(self, failure: Failure) -> None:
         reason = failure.value

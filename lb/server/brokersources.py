@@ -57,6 +57,7 @@ class BrokerSources(Service):
         self.links: list[Link] = []
         self.dead_letters: dict[str, DeadLetters] = {}
         self.collects: list[Collect] = []
+        self.subscribers: list[Subscriber] = []
         for name in dict.fromkeys(source.broker for source in sources):
             publishing = Link(name, _urls(brokers[name], None), opener, clock, limits=link_limits)
             publisher = Publisher(publishing, clock, publisher_limits)
@@ -73,7 +74,8 @@ class BrokerSources(Service):
             urls = _urls(brokers[source.broker], source.durable)
             link = Link(source.broker, urls, opener, clock, limits=link_limits)
             link.use(collect)
-            Subscriber(link, Subscription(source.destination, limits.prefetch, source.durable), collect, clock)
+            subscription = Subscription(source.destination, limits.prefetch, source.durable)
+            self.subscribers.append(Subscriber(link, subscription, collect, clock))
             self.collects.append(collect)
             self.links.append(link)
 
@@ -110,6 +112,10 @@ class BrokerSources(Service):
             pairs = zip(self.collects, self.links, strict=True)
             return {(str(collect.source),): link.session is not None for collect, link in pairs}
 
+        def subscribed() -> Values:
+            pairs = zip(self.collects, self.subscribers, strict=True)
+            return {(str(collect.source),): subscriber.agreed for collect, subscriber in pairs}
+
         def dead() -> Values:
             found: dict[tuple[str, ...], float] = {}
             for name, letters in self.dead_letters.items():
@@ -126,6 +132,9 @@ class BrokerSources(Service):
             ),
             Sampled("lb_collect_waiting", "collected messages that wait to be stored", waiting, ("source",)),
             Sampled("lb_collect_connected", "whether there is a session with the broker", connected, ("source",)),
+            Sampled(
+                "lb_collect_subscribed", "whether the broker agreed to give us its messages", subscribed, ("source",)
+            ),
             Sampled("lb_dead_letters", "messages set aside, by place", dead, ("broker", "place"), counter=True),
         ):
             registry.register(sampled)

@@ -190,6 +190,21 @@ class DeadTests(SynchronousTestCase):
     def acknowledged(self) -> list[int]:
         return [each.token for each in self.consuming.acknowledged]
 
+    def test_circle(self) -> None:
+        """A message that comes back from where the dead go ends in quarantine: it does not go round for ever (P5)."""
+        self.site.come(delivery(9, b"bad"))
+        self.site.store.commit()
+        dead = self.site.openers.succeed()
+        for number in range(3):
+            ((_, message),) = dead.published
+            dead.confirm(1)
+            self.site.come(delivery(number, b"bad", headers=message.headers))
+            self.site.store.commit()
+        self.assertEqual((dead.published, len(self.site.acknowledged)), ([], 4))
+        ((body, reason),) = self.site.kept
+        self.assertEqual(body, b"bad")
+        self.assertIn("it was set aside 3 times and came back", reason)
+
     def test_dead_letter(self) -> None:
         """It goes to the dead with its reason, and is acknowledged when it is safe there; nobody waits for it (P5)."""
         self.refuse()

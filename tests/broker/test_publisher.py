@@ -54,6 +54,28 @@ class PublisherTests(SynchronousTestCase):
         self.successResultOf(done)
         self.assertEqual((len(house.publisher), house.publisher.counts.confirmed), (0, 1))
 
+    def test_refusals_are_forgotten(self) -> None:
+        """P10: reply queues that are gone are refused once each, and cost no memory when their time is over."""
+        house = House(PublisherLimits(refusal=10))
+        session = house.next_session()
+        for number in range(100):
+            refused = house.publish(b"answer", read_destination(f"/queue/gone.{number}"))
+            ((tag, _),) = session.published
+            session.published.clear()
+            session.owner.refused(session, tag, RefusedError("nobody there"))
+            self.failureResultOf(refused, RefusedError)
+            house.clock.advance(1)
+        self.assertLessEqual(len(house.publisher._refusals), 11)
+
+    def test_room_of_the_dropped(self) -> None:
+        """Whoever waits for room is told when others gave up, also while no session stands (P6)."""
+        house = House(PublisherLimits(messages=1))
+        first = house.publish(b"1").addErrback(lambda failure: failure.trap(CancelledError))
+        room = house.publisher.when_room()
+        self.assertNoResult(room)
+        first.cancel()
+        self.successResultOf(room)
+
     def test_sent_again(self) -> None:
         """What was not confirmed when a session ends goes first over the next one, in order, with the same ids."""
         house = House(PublisherLimits(window=4))

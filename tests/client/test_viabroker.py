@@ -123,6 +123,23 @@ class ProducerTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(logged), 5_000)
         self.assertEqual(bodies, [b"%d" % number for number in range(5_000)])
 
+    def test_many_large(self) -> None:
+        """Large events are drawn as there is memory for them, and none fails for want of it (P6, P10)."""
+        logged = Deferred.fromCoroutine(self.producer.log_many(bytes(1 << 20) for _ in range(200)))
+        session = self.openers.succeed()
+        taken = 0
+        while session.published:
+            taken += len(session.published)
+            session.confirm(len(session.published))
+        self.assertEqual((self.successResultOf(logged), taken), (200, 200))
+
+    def test_full(self) -> None:
+        """One more event than memory has room for waits for it, and for no longer than any other."""
+        line = bytes(32 << 20)
+        logged = [self.log(line) for _ in range(3)]
+        self.clock.advance(30)
+        self.assertEqual([self.error(each).code for each in logged], [errno.ETIMEDOUT] * 3)
+
     def test_many_refused(self) -> None:
         """The first error ends it, when all that was on its way has its answer."""
         logged = Deferred.fromCoroutine(self.producer.log_many([b"1", b"2"]))

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.broker.collect import Outcome, Trouble
 from lb.broker.deadletter import Refusal
+from lb.broker.errors import LostError, RefusedError
 from lb.broker.source import read_source
 from lb.broker.url import read_url
 from lb.broker.vouching import Vouching, read_vouching
@@ -199,6 +200,28 @@ class ServiceTests(StoreTestCase):
         self.assertEqual(told['lb_collect_connected{source="x-msg://site/queue/q"}'], 1)
         self.assertEqual(told['lb_collect_connected{source="x-msg://other/queue/q"}'], 0)
         self.assertEqual(told['lb_dead_letters_total{broker="site",place="quarantine"}'], 1)
+
+    def test_refused_subscription(self) -> None:
+        """A source that brings nothing is told as such, though there is a session with its broker."""
+        session = self.openers["site"].succeed()
+        counted = registry()
+        self.sources.watch(counted)
+
+        def told() -> list[float]:
+            found = figures(counted)
+            return [
+                found[f'lb_collect_{name}{{source="x-msg://site/queue/q"}}'] for name in ("connected", "subscribed")
+            ]
+
+        self.assertEqual(told(), [1, 0])
+        session.subscriptions[0][2].errback(RefusedError("404 no queue 'q'"))
+        self.assertEqual(told(), [1, 0])
+        self.clock.advance(10)
+        _, consumer, agreed = session.subscriptions[1]
+        agreed.callback(None)
+        self.assertEqual(told(), [1, 1])
+        consumer.cancelled(session, LostError("the queue was deleted"))
+        self.assertEqual(told(), [1, 0])
 
     def test_stop(self) -> None:
         """A stop ends the sessions that stand, and attempts to have one."""
