@@ -6,14 +6,14 @@ The broker is started for the row. The publisher speaks STOMP, which both broker
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
+from bench.consuming import to_activemq, to_rabbitmq
 from bench.frame import SERVER, Measurement, Row
 from bench.site import Site
 from bench.whole_way import until_visible
 from lb.wire import stomp
-from tests.peers import activemq, rabbitmq
 
 _JOBS = 100
 _QUEUE = "/queue/lb.bench"
@@ -22,19 +22,19 @@ _CHUNK = 100
 _WINDOW = 20
 
 
-def collected(site: Site, name: str, broker: rabbitmq.RabbitMQ | activemq.ActiveMQ, pid: int, url: str) -> Measurement:
+def collected(site: Site, name: str, stomp_port: int, pid: int, url: str) -> Measurement:
     """Events of 100 jobs in turn through one queue, of a source that counts as a logger."""
     site.start(SERVER, "--broker", f"site={url}", "--collect", f"site:{_QUEUE},as=logger")
     site.processes[name] = pid
-    return until_visible(site, _JOBS, lambda lines: _publish(broker.stomp_port, lines), user=True)
+    return until_visible(site, _JOBS, lambda lines: _publish(stomp_port, lines), user=True)
 
 
-def vouched(site: Site, name: str, broker: rabbitmq.RabbitMQ, pid: int, url: str) -> Measurement:
+def vouched(site: Site, name: str, stomp_port: int, pid: int, url: str) -> Measurement:
     """The same from a source of a user whom the broker vouches for."""
     user = ("--broker-user", "site:guest=/O=Bench/CN=Guest")
     site.start(SERVER, "--broker", f"site={url}", "--collect", f"site:{_QUEUE}", *user)
     site.processes[name] = pid
-    return until_visible(site, _JOBS, lambda lines: _publish(broker.stomp_port, lines), user=False)
+    return until_visible(site, _JOBS, lambda lines: _publish(stomp_port, lines), user=False)
 
 
 def _publish(port: int, lines: Iterator[bytes]) -> None:
@@ -68,30 +68,7 @@ def _publish(port: int, lines: Iterator[bytes]) -> None:
             unconfirmed -= confirmed()
 
 
-_Run = Callable[[Site, str, rabbitmq.RabbitMQ, int, str], Measurement]
-
-
-def _from_rabbitmq(scheme: str, run: _Run) -> Callable[[Site], Measurement]:
-    def measure(site: Site) -> Measurement:
-        broker = rabbitmq.RabbitMQ()
-        try:
-            port = broker.stomp_port if scheme == "stomp" else broker.amqp_port
-            return run(site, "RabbitMQ", broker, broker.pids[0], f"{scheme}://guest:guest@127.0.0.1:{port}")
-        finally:
-            broker.stop()
-
-    return measure
-
-
-def _from_activemq(site: Site) -> Measurement:
-    broker = activemq.ActiveMQ()
-    try:
-        return collected(site, "ActiveMQ", broker, broker.pid, f"stomp://guest:guest@127.0.0.1:{broker.stomp_port}")
-    finally:
-        broker.stop()
-
-
-RABBITMQ = Row("events from RabbitMQ", _from_rabbitmq("amqp", collected), (), "5,000")
-VOUCHED = Row("events from RabbitMQ users", _from_rabbitmq("amqp", vouched), ())
-RABBITMQ_STOMP = Row("events from RabbitMQ by STOMP", _from_rabbitmq("stomp", collected), ())
-ACTIVEMQ = Row("events from ActiveMQ", _from_activemq, ())
+RABBITMQ = Row("events from RabbitMQ", to_rabbitmq("amqp", collected), (), "5,000")
+VOUCHED = Row("events from RabbitMQ users", to_rabbitmq("amqp", vouched), ())
+RABBITMQ_STOMP = Row("events from RabbitMQ by STOMP", to_rabbitmq("stomp", collected), ())
+ACTIVEMQ = Row("events from ActiveMQ", to_activemq(collected), ())

@@ -26,7 +26,7 @@ class Through(Protocol):
     """A row through a broker."""
 
     def __call__(self, site: Site, name: str, stomp_port: int, pid: int, url: str) -> Measurement:
-        """`name` and `pid` of the broker's process, its port for the consumer, its URL for our daemons."""
+        """`name` and `pid` of the broker's process, its port for STOMP, its URL for our daemons."""
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from lb.families import htcondor
 from lb.families.occurrence import Occurrence, Origin, PassedOver
 from lb.model.jobid import JobId
 from lb.model.status import State
-from lb.state.fold import blank, step
 from lb.state.generic.loading import shipped
 from lb.state.job import Job
+from tests.families.converted import folded, sorted_out
 from tests.families.samples import LOG, OLD_LOG
 
 NOW = int(datetime(2023, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
@@ -24,19 +24,12 @@ ORIGIN = Origin("htcondor", "ap1.ex", "lb.ex:9000", "/CN=Condor")
 
 def read(text: str) -> tuple[list[Occurrence], list[PassedOver]]:
     """What a log tells, and what was passed over."""
-    everything = list(htcondor.convert(text.splitlines(), UTC, NOW))
-    return (
-        [each for each in everything if isinstance(each, Occurrence)],
-        [each for each in everything if isinstance(each, PassedOver)],
-    )
+    return sorted_out(htcondor.convert(text.splitlines(), UTC, NOW))
 
 
 def played(occurrences: list[Occurrence]) -> dict[JobId, Job]:
     """Jobs after all these events, in this order."""
-    jobs: dict[JobId, Job] = {}
-    for event in ORIGIN.events(occurrences):
-        step(jobs.setdefault(event.jobid, blank(event.jobid, event.user)), event)
-    return jobs
+    return folded(ORIGIN.events(occurrences))
 
 
 def ways(text: str) -> dict[str, list[str]]:

@@ -11,8 +11,8 @@ from lb.families import slurm
 from lb.families.occurrence import Occurrence, Origin, PassedOver
 from lb.model.jobid import JobId
 from lb.model.status import State
-from lb.state.fold import blank, step
 from lb.state.job import Job
+from tests.families.converted import folded, sorted_out
 from tests.families.samples import SACCT
 
 NOW = int(datetime(2024, 5, 1, 13, tzinfo=UTC).timestamp()) * 1_000_000
@@ -21,19 +21,12 @@ ORIGIN = Origin("slurm", "cluster.ex", "lb.ex:9000", "/CN=Slurm")
 
 def read(text: str) -> tuple[list[Occurrence], list[PassedOver]]:
     """What a listing tells, and what was passed over."""
-    everything = list(slurm.convert(text.splitlines(), UTC, NOW))
-    return (
-        [each for each in everything if isinstance(each, Occurrence)],
-        [each for each in everything if isinstance(each, PassedOver)],
-    )
+    return sorted_out(slurm.convert(text.splitlines(), UTC, NOW))
 
 
 def played(occurrences: list[Occurrence]) -> dict[JobId, Job]:
     """Jobs after all these events, in this order."""
-    jobs: dict[JobId, Job] = {}
-    for event in ORIGIN.events(occurrences):
-        step(jobs.setdefault(event.jobid, blank(event.jobid, event.user)), event)
-    return jobs
+    return folded(ORIGIN.events(occurrences))
 
 
 class Slurm(SynchronousTestCase):
