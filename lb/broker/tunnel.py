@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,6 +25,7 @@ from lb.broker.message import Message as Outgoing
 from lb.model.errors import LBError
 from lb.service import deliverable
 from lb.service.deliverable import Listener, Queue
+from lb.service.follower import Follower
 from lb.wire import il
 from lb.wire.tunnel import read
 
@@ -99,10 +100,11 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-class Tunnel(Generic[R]):
+class Tunnel(Follower[R], Generic[R]):
     """Publishes a queue's records, which are all for one destination."""
 
     _log = Logger()
+    _called = "message"
 
     def __init__(
         self,
@@ -118,17 +120,14 @@ class Tunnel(Generic[R]):
 
         `delay(n)`: seconds to wait after n + 1 refusals in a row.
         """
+        super().__init__(queue, clock, listener)
         self.counts = Counts()
         #: Why the destination was refused last, None when it is not.
         self.refusal: str | None = None
-        self.failed = 0  #: pauses after a failure, since the start
-        self._queue = queue
         self._compose = compose
         self._publisher = publisher
-        self._clock = clock
         self._delay = delay
         self._limits = limits
-        self._listener = listener
         self._held: deque[R] = deque()  # read, not published
         self._published: dict[int, Deferred[None]] = {}  # without the broker's word, by number
         self._out = 0  # published and not settled, or on their way to quarantine
@@ -137,32 +136,14 @@ class Tunnel(Generic[R]):
         self._pumping = False
         self._waiting_for_room = False
         self._trouble: str | None = None  # why nothing is published until all that is out has come back
-        self._failures = 0
         self._refused_since: float | None = None  # seconds since the epoch, None once something was taken
-        self._pause: IDelayedCall | None = None
-        self._stopped = False
-
-    def start(self) -> None:
-        """Begin with what the queue holds, and follow it."""
-        self._queue.wake_up = self.wake
-        self.wake()
 
     def stop(self) -> None:
         """End; what is not confirmed stays in the queue."""
-        self._stopped = True
-        self._queue.wake_up = None
+        super().stop()
         self._held.clear()
         for published in list(self._published.values()):
             published.cancel()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
-
-    def hasten(self) -> None:
-        """Try now instead of after the pause."""
-        if self._pause is not None:
-            self._pause.cancel()
-            self._resume()
 
     def wake(self) -> None:
         """There may be messages to publish."""
@@ -287,13 +268,7 @@ class Tunnel(Generic[R]):
         self._set_aside(record, f"it expired at {moment:%Y-%m-%dT%H:%M:%S}Z, before the broker had it")
 
     def _set_aside(self, record: R, reason: str) -> None:
-        self._log.warn(
-            "{destination}: message {number} is set aside: {reason}",
-            destination=self._queue.destination,
-            number=record.number,
-            reason=reason,
-        )
-        set_aside = self._queue.quarantine(record, reason)
+        set_aside = self._quarantine(record, reason)
         set_aside.addCallbacks(self._aside, self._not_aside, callbackArgs=(record, reason), errbackArgs=(record,))
 
     def _aside(self, _: None, record: R, reason: str) -> None:
@@ -306,10 +281,6 @@ class Tunnel(Generic[R]):
         self._stumble(f"quarantine: {failure.getErrorMessage()}")
         self.wake()
 
-    def _tell(self, record: R, reply: il.Reply) -> None:
-        if self._listener:
-            self._listener.tell(self._queue.destination, record.number, reply)
-
     # --- pauses -----------------------------------------------------------------------------------------------
 
     def _stumble(self, reason: str) -> None:
@@ -320,18 +291,4 @@ class Tunnel(Generic[R]):
     def _back_off(self, reason: str) -> None:
         self._trouble = None
         self._queue.rewind()
-        pause = self._delay(self._failures)
-        self._failures += 1
-        self.failed += 1
-        self._log.warn(
-            "{destination}: {reason}; next try in {pause:.0f} s, {pending} messages wait",
-            destination=self._queue.destination,
-            reason=reason,
-            pause=pause,
-            pending=self._queue.pending,
-        )
-        self._pause = self._clock.callLater(pause, self._resume)
-
-    def _resume(self) -> None:
-        self._pause = None
-        self.wake()
+        self._pause_for(self._delay(self._failures), reason)

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lb.service.deliverable import Gate, Limits, Listener, Queue, R
+from lb.service.follower import Follower
 from lb.service.link import Link, LinkFactory
 from lb.service.refusals import Refusals, words
 from lb.wire import il
@@ -25,7 +26,7 @@ def _open_gate(make_way: Callable[[], None], /) -> Deferred[Callable[[], None]]:
     return succeed(lambda: None)
 
 
-class Delivery(Generic[R]):
+class Delivery(Follower[R], Generic[R]):
     """Sends a queue's records. `random()` gives numbers from 0 up to 1, for the pauses.
 
     `gate` bounds connections; without one, they are made as they are needed.
@@ -43,14 +44,11 @@ class Delivery(Generic[R]):
         listener: Listener | None = None,
         gate: Gate = _open_gate,
     ) -> None:
+        super().__init__(queue, clock, listener)
         #: Why nothing is delivered, None when all is well.
         self.trouble: str | None = None
-        self.failed = 0  #: pauses after a failure, since the start
-        self._queue = queue
         self._endpoint = endpoint
-        self._listener = listener
         self._gate = gate
-        self._clock = clock
         self._random = random
         self._limits = limits
         self._connecting: Deferred[Any] | None = None
@@ -64,23 +62,11 @@ class Delivery(Generic[R]):
         self._reading = False
         self._refusals: Refusals[R] = Refusals(limits.refusals)
         self._setting_aside = 0  # records on their way to quarantine
-        self._failures = 0
-        self._pause: IDelayedCall | None = None
         self._watch: IDelayedCall | None = None
-        self._stopped = False
-
-    def start(self) -> None:
-        """Begin with what the queue holds, and follow it."""
-        self._queue.wake_up = self.wake
-        self.wake()
 
     def stop(self) -> None:
         """End; what is not acknowledged stays in the queue."""
-        self._stopped = True
-        self._queue.wake_up = None
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        super().stop()
         if self._connecting is not None:
             self._connecting.cancel()
         self._drop()
@@ -95,12 +81,6 @@ class Delivery(Generic[R]):
     @property
     def _at_rest(self) -> bool:
         return self._link is None and self._connecting is None and self._pause is None and not self._stopped
-
-    def hasten(self) -> None:
-        """Try now instead of after the pause."""
-        if self._pause is not None:
-            self._pause.cancel()
-            self._resume()
 
     def make_way(self) -> None:
         """Others wait for a connection: end ours as soon as nothing is without a reply, and take another turn."""
@@ -191,21 +171,7 @@ class Delivery(Generic[R]):
         self.trouble = reason
         first = self._limits.first_pause
         longest = min(self._limits.longest_pause, first * 2.0 ** min(self._failures, 30))
-        self._failures += 1
-        self.failed += 1
-        pause = max(first, longest * (0.5 + self._random() / 2))
-        self._log.warn(
-            "{destination}: {reason}; next try in {pause:.0f} s, {pending} records wait",
-            destination=self._queue.destination,
-            reason=reason,
-            pause=pause,
-            pending=self._queue.pending,
-        )
-        self._pause = self._clock.callLater(pause, self._resume)
-
-    def _resume(self) -> None:
-        self._pause = None
-        self.wake()
+        self._pause_for(max(first, longest * (0.5 + self._random() / 2)), reason)
 
     @property
     def _patience(self) -> float:
@@ -309,8 +275,7 @@ class Delivery(Generic[R]):
                 self._queue.acknowledge_one(record.number)
             else:
                 done = record.number
-            if self._listener:
-                self._listener.tell(self._queue.destination, record.number, reply)
+            self._tell(record, reply)
         self._acknowledge(done)
         if link is not self._link:  # a record could not be set aside
             return
@@ -342,19 +307,11 @@ class Delivery(Generic[R]):
     def _give_up(self, record: R, reply: il.Reply, why: str) -> None:
         """Set aside a record that was refused for now, too often."""
         self._set_aside(record, reply, why)
-        if self._listener:
-            self._listener.tell(self._queue.destination, record.number, reply)
+        self._tell(record, reply)
 
     def _set_aside(self, record: R, reply: il.Reply, why: str = "") -> None:
-        reason = f"{why}{words(reply)}"
-        self._log.warn(
-            "{destination}: record {number} is set aside: {reason}",
-            destination=self._queue.destination,
-            number=record.number,
-            reason=reason,
-        )
         self._setting_aside += 1
-        self._queue.quarantine(record, reason).addCallbacks(self._aside, self._not_aside)
+        self._quarantine(record, f"{why}{words(reply)}").addCallbacks(self._aside, self._not_aside)
 
     def _aside(self, _: None) -> None:
         self._setting_aside -= 1
