@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from lb.logger.admission import Admission
 from lb.logger.confirmations import Confirmations
+from lb.logger.destinations import Destinations
 from lb.logger.limits import AnswerLimits
 from lb.model.errors import Code, LBError
 from lb.security.identity import Identity
@@ -63,12 +64,14 @@ class Intake:
         forward: str | None = None,
         hasten: Callable[[str], None] = lambda destination: None,
         admission: Admission = Admission(()),  # noqa: B008  # of no broker
+        destinations: Destinations | None = None,
         limits: AnswerLimits = AnswerLimits(),  # noqa: B008  # immutable
         answered: Callable[[list[int]], None] = lambda codes: None,
     ) -> None:
         """`forward` (HOST:PORT) replaces the servers of all job ids; `hasten` ends the pause of a destination.
 
-        `admission` decides on messages to brokers; `answered` is told the answers of each chunk of lines.
+        `admission` decides on messages to brokers, `destinations` on servers of events; `answered` is told the answers
+        of each chunk of lines.
         """
         self._spool = spool
         self._confirmations = confirmations
@@ -77,6 +80,7 @@ class Intake:
         self._forward = forward
         self._hasten = hasten
         self._admission = admission
+        self._destinations = destinations or Destinations(present=spool.__contains__)
         self._limits = limits
         self._answered = answered
         self._flushing = 0  # destinations that flushes wait for
@@ -100,6 +104,7 @@ class Intake:
                 else:
                     event, stored = ulm.receive(line, user, self._receipt)
                     destination, flags = self._forward or event.jobid.server, event.priority
+                    self._destinations.admit(destination, user)
             except LBError as error:
                 _log.info("line of {user} refused: {error}", user=user, error=str(error))
                 answers[place] = error.code
@@ -129,7 +134,9 @@ class Intake:
             self._answered(answers)
             return answers
 
-        answered: Deferred[list[int]] = self._store(records).addCallback(settled)
+        storing = self._store(records)
+        self._destinations.settled()
+        answered: Deferred[list[int]] = storing.addCallback(settled)
         return answered.addCallback(told)
 
     # Storing

@@ -40,6 +40,19 @@ class DeliveryLimits:
 
 
 @dataclass(frozen=True)
+class DestinationLimits:
+    """What producers may take of the spool's places."""
+
+    of_one: int = bound(
+        "max-own-destinations",
+        100,
+        Unit.COUNT,
+        "servers with events that one producer may have brought, anonymous ones together",
+        zero="as many as the spool has places for",
+    )
+
+
+@dataclass(frozen=True)
 class TunnelLimits:
     """Bounds of tunnelled messages; sizes in bytes, times in seconds."""
 

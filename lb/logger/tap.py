@@ -20,9 +20,10 @@ from lb.broker.options import BrokerOptions
 from lb.logger.admission import Admission, TunnelPolicy, read_policy
 from lb.logger.brokers import Brokers
 from lb.logger.confirmations import Confirmations
+from lb.logger.destinations import Destinations, read_patterns
 from lb.logger.forwarder import Forwarder
 from lb.logger.intake import Intake
-from lb.logger.limits import AnswerLimits, DeliveryLimits, TunnelLimits
+from lb.logger.limits import AnswerLimits, DeliveryLimits, DestinationLimits, TunnelLimits
 from lb.logger.metrics import LoggerMetrics, check_spool
 from lb.logger.receiver import ProducerPort
 from lb.model.errors import LBError
@@ -35,6 +36,7 @@ from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.metrics import registry
 from lb.service.monitoring import Monitoring, check_certificate
+from lb.service.options import Repeated
 from lb.spool.errors import SpoolError
 from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
@@ -57,7 +59,18 @@ class Options(BrokerOptions):
         ["tunnel-policy", None, None, "file that says who may send messages to which destinations at brokers"],
     ]
     option_defaults: ClassVar[Mapping[str, str]] = {**BrokerOptions.option_defaults, "port": "9002"}
-    bounds: ClassVar[tuple[type, ...]] = (Limits, DeliveryLimits, TunnelLimits, AnswerLimits, SpoolLimits)
+    bounds: ClassVar[tuple[type, ...]] = (
+        Limits,
+        DeliveryLimits,
+        DestinationLimits,
+        TunnelLimits,
+        AnswerLimits,
+        SpoolLimits,
+    )
+    repeated: ClassVar[Mapping[str, Repeated]] = {
+        **BrokerOptions.repeated,
+        "destination": Repeated("HOST[:PORT], with * and ?: a server whose events are taken (default: any)"),
+    }
 
     @property
     def forward(self) -> str | None:
@@ -70,6 +83,14 @@ class Options(BrokerOptions):
         except LBError as error:
             raise usage.UsageError(f"--forward: {error.description}") from None
         return f"{host}:{port}"
+
+    @property
+    def destinations(self) -> list[str]:
+        """Patterns of servers whose events are taken; none: of all."""
+        try:
+            return read_patterns(self["destination"])
+        except LBError as error:
+            raise usage.UsageError(f"--destination: {error.description}") from None
 
     @property
     def tunnel_policy(self) -> TunnelPolicy:
@@ -91,6 +112,7 @@ def makeService(options: Options) -> MultiService:
 def compose(options: Options, reactor: Any) -> MultiService:
     """The logger on a reactor; raises `usage.UsageError` for what cannot be used."""
     forward, brokers, policy = options.forward, options.brokers, options.tunnel_policy
+    destinations = options.destinations
     credentials = options.credentials(reactor)
     limits, answering = options.limits(Limits), options.limits(AnswerLimits)
     delivering, tunnelling = options.limits(DeliveryLimits), options.limits(TunnelLimits)
@@ -118,6 +140,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         forward=forward,
         hasten=forwarder.hasten,
         admission=Admission(brokers, policy, tunnelling, lambda: forwarder.addresses),
+        destinations=Destinations(destinations, options.limits(DestinationLimits), spool.__contains__),
         limits=answering,
         answered=metrics.answered,
     )

@@ -181,6 +181,10 @@ class Spool:
         queue = self._queues.get(destination)
         return queue if queue is not None else self._add(self._begin(destination))
 
+    def __contains__(self, destination: str) -> bool:
+        """Whether there is a queue of this destination."""
+        return destination in self._queues
+
     def queues(self) -> list[Queue]:
         """Return all queues."""
         return list(self._queues.values())

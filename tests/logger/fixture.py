@@ -20,9 +20,10 @@ from lb.broker.url import BrokerURL
 from lb.logger.admission import Admission, TunnelPolicy
 from lb.logger.brokers import Brokers
 from lb.logger.confirmations import Confirmations
+from lb.logger.destinations import Destinations
 from lb.logger.forwarder import Forwarder
 from lb.logger.intake import Intake
-from lb.logger.limits import AnswerLimits, DeliveryLimits, TunnelLimits
+from lb.logger.limits import AnswerLimits, DeliveryLimits, DestinationLimits, TunnelLimits
 from lb.logger.receiver import ProducerPort
 from lb.security.identity import Identity
 from lb.service.bounds import Limits
@@ -151,6 +152,7 @@ class Logger:
         brokers: Sequence[str] = (),
         policy: TunnelPolicy = TunnelPolicy(),  # noqa: B008
         tunnelling: TunnelLimits = TunnelLimits(),  # noqa: B008
+        destinations: DestinationLimits = DestinationLimits(),  # noqa: B008
         now: float = 1_700_000_000,
     ) -> None:
         self.clock = Clock()
@@ -187,6 +189,7 @@ class Logger:
             forward=forward,
             hasten=self.forwarder.hasten,
             admission=Admission(brokers, policy, tunnelling, lambda: self.forwarder.addresses),
+            destinations=Destinations((), destinations, self.spool.__contains__),
             limits=answering,
             answered=self.answered.append,
         )

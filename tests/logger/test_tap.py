@@ -52,6 +52,16 @@ class Choices(SynchronousTestCase):
                 _ = options("--broker", wrong).brokers
             self.assertNotIn("secret", str(caught.exception))
 
+    def test_destination(self) -> None:
+        """--destination may be repeated, in any case of letters, its port may be left out; nonsense is refused."""
+        found = options(
+            "--destination", "LB*.example", "--destination", "[::1]", "--destination", "h:90?0"
+        ).destinations
+        self.assertEqual(found, ["lb*.example:*", "[::1]:*", "h:90?0"])
+        for wrong in ("", ":9000", "h:", "h:x", "a b"):
+            with self.assertRaisesRegex(UsageError, "--destination"):
+                _ = options("--destination", wrong).destinations
+
     def test_tunnel_policy(self) -> None:
         """--tunnel-policy names a file of rules; one that is missing or wrong is refused with its name."""
         path = Path(self.mktemp())
