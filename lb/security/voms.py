@@ -136,6 +136,8 @@ class VOMSAttributes:
         described = _chains(_read(Path(f"{place}.lsc")).decode("utf-8", "surrogateescape"))
         if not kept and not described:
             raise _UnverifiedError(f"VO {certificate.vo} has no {certificate.host}.lsc or .pem in {self._directory}")
+        if certificate.algorithm not in _RSA.keys() | _ECDSA.keys():
+            raise _UnverifiedError("signed with SHA-1, or an algorithm that nobody uses")
         shown = [x509.load_der_x509_certificate(signer) for signer in certificate.signers]
         signer = next((each for each in (*kept, *shown) if _signed(certificate, each)), None)
         if signer is None:

@@ -30,9 +30,10 @@ FISH = Program("fish", "fish", "/usr/bin/fish")
 GROFF = Program("groff", "groff-base", "/usr/bin/groff")
 
 VOMS_PROXY_INIT = Program("voms-proxy-init", "voms-clients", "/usr/bin/voms-proxy-init2")
+VOMS_PROXY_FAKE = Program("voms-proxy-fake", "voms-clients", "/usr/bin/voms-proxy-fake")
 CANL_CLIENT = Program("the client of caNl", "libcanl-c-examples", "/usr/bin/emi-canl-client")
 
-PROGRAMS = (RABBITMQ, ACTIVEMQ, POSTGRESQL, CHROMIUM, ZSH, FISH, GROFF, VOMS_PROXY_INIT, CANL_CLIENT)
+PROGRAMS = (RABBITMQ, ACTIVEMQ, POSTGRESQL, CHROMIUM, ZSH, FISH, GROFF, VOMS_PROXY_INIT, VOMS_PROXY_FAKE, CANL_CLIENT)
 
 
 def find(program: Program) -> Path | None:
