@@ -116,12 +116,24 @@ class _OneProtocol(Factory):
 
 
 def _reason(reason: BaseException | None, url: BrokerURL) -> LostError:
-    if isinstance(reason, LostError):
+    if isinstance(reason, LoginError):
         return reason
+    if isinstance(reason, LostError):  # nothing was said before the broker hung up
+        return LostError(f"{str(reason).rstrip('.')}; {_doubt(url)}")
     if isinstance(reason, error.ConnectionRefusedError):
         return LostError(f"{url}: nobody listens there")
     if isinstance(reason, error.DNSLookupError):
         return LostError(f"{url}: the name of the host cannot be resolved")
-    if isinstance(reason, error.TimeoutError | defer.TimeoutError):
-        return LostError(f"{url}: no answer in time")
+    if isinstance(reason, error.TimeoutError):
+        return LostError(f"{url}: the host does not answer in time")
+    if isinstance(reason, defer.TimeoutError):
+        return LostError(f"{url}: no answer in time; {_doubt(url)}")
     return LostError(f"{url}: {reason}")
+
+
+def _doubt(url: BrokerURL) -> str:
+    """What is mostly wrong with a port where somebody listens who does not let us in, nor says why."""
+    protocol = "STOMP" if url.driver == "stomp" else "AMQP 0-9-1"
+    if url.tls:
+        return f"does that port speak {protocol} over TLS, and does the broker take our certificate?"
+    return f"does that port speak {protocol}, and without TLS?"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from OpenSSL import SSL
 from twisted.python.failure import Failure
 
@@ -53,10 +55,24 @@ class FullError(BrokerError):
     """As many messages wait as may; the caller keeps this one and comes again."""
 
 
+#: What to do about a broken handshake: words of OpenSSL's or ours, and of ours to be added.
+_ADVICE: Final = (
+    ("wrong version number", "that port does not speak TLS"),
+    (" alert ", "the broker wants a certificate that it trusts: give it with the option cert of the URL"),
+    ("is not the host", "give the name in the broker's certificate as host"),
+    *(
+        (words, "give whoever issued the broker's certificate with the option ca of the URL")
+        for words in ("self signed cert", "issuer cert", "signature failure")
+    ),
+)
+
+
 def words_of(failure: Failure) -> tuple[str, bool]:
     """Why a connection ended, and whether it is that one side does not trust the other (TLS)."""
     reason = failure.value
     if not isinstance(reason, SSL.Error):
         return failure.getErrorMessage(), False
     entries = reason.args[0] if reason.args and isinstance(reason.args[0], list) else []
-    return "TLS: " + ("; ".join(str(entry[-1]) for entry in entries) or "connection broken"), True
+    text = "TLS: " + ("; ".join(str(entry[-1]) for entry in entries) or "connection broken")
+    advice = next((advice for words, advice in _ADVICE if words in text), None)
+    return text if advice is None else f"{text}; {advice}", True

@@ -49,7 +49,8 @@ class SilentTests(TestCase):
         """The opening ends in time, and the connection with it."""
         opening = SessionOpener(clock, None).open(self.url(scheme, "&timeout=0.1"), Owner())
         error = await self.assertFailure(opening, LostError)
-        self.assertIn("no answer in time", str(error))
+        self.assertIn("no answer in time; does that port speak ", str(error))
+        self.assertEqual("over TLS" in str(error), SCHEMES[scheme].tls)
         await self.factory.lost
 
     async def cancelled(self, scheme: str) -> None:
@@ -92,6 +93,7 @@ class CredentialTests(BrokerTestCase):
         """Without a certificate the broker refuses us; without authorities we refuse it before a word is said."""
         error = await self.assertFailure(self.open(replace(self.bare(way), ca=shared_certificates().ca)), LostError)
         self.assertIn("localhost", str(error))
+        self.assertIn("a certificate that it trusts: give it with the option cert", str(error))
         error = await self.assertFailure(self.open(self.bare(way)), LoginError)
         self.assertIn("no authorities to trust", str(error))
 
@@ -100,6 +102,7 @@ class CredentialTests(BrokerTestCase):
         stranger = Certificates(private_directory()).ca
         error = await self.assertFailure(self.open(replace(way.url(), ca=stranger)), LoginError)
         self.assertIn("TLS", str(error))
+        self.assertIn("give whoever issued the broker's certificate with the option ca", str(error))
 
     def bare(self, way: Way) -> BrokerURL:
         """The way's URL without options."""
