@@ -3,6 +3,7 @@
 One process has it at a time. A journal that cannot be opened stops only itself, and none is ever deleted unread.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 
@@ -13,7 +14,7 @@ from lb.spool.errors import DamagedFileError, JournalUnusableError, SpoolError
 from lb.spool.filesystem import FileSystem, make_directory
 from lb.spool.journal import Journal
 from lb.spool.limits import Limits
-from lb.spool.naming import directory_name
+from lb.spool.naming import QUARANTINE_NAME, directory_name
 from lb.spool.openfiles import OpenFiles
 from lb.spool.recovery import Recovered, recover
 
@@ -66,6 +67,16 @@ class Directory:
             else:
                 if recovered is not None:
                     yield recovered
+
+    def quarantined_bytes(self) -> int:
+        """Bytes of all quarantine files, those of destinations without records included. OSError."""
+        size = 0
+        for name in self._filesystem.listdir(self._journals):
+            folder = os.path.join(self._journals, name, QUARANTINE_NAME)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # most have none; a person tidies up
+                for each in self._filesystem.listdir(folder):
+                    size += self._filesystem.size(os.path.join(folder, each))
+        return size
 
     def begin(self, destination: str, identity: bytes) -> Recovered:
         """Return a new journal; on disk it begins with its first record. JournalUnusableError if one is in the way."""

@@ -67,6 +67,7 @@ class Journal:
         self.seed = record_seed(identity)
         self.segments: list[Segment] = []
         self.disk_bytes = 0
+        self.quarantined_bytes = 0  # put there since the journal was opened
         self.last_number = 0
         self._files = files
         self._filesystem = files.filesystem
@@ -216,7 +217,7 @@ class Journal:
     def quarantine(self, number: int, payload: bytes, reason: str) -> None:
         """Append an entry to the destination's quarantine file and return when it is on stable storage."""
         folder = os.path.join(self.directory, QUARANTINE_NAME)
-        quarantine.append(self._filesystem, folder, number, payload, reason, self._now())
+        self.quarantined_bytes += quarantine.append(self._filesystem, folder, number, payload, reason, self._now())
 
     # Shortening
 

@@ -19,7 +19,7 @@ class Limits:
         "spool-max-disk",
         0,
         Unit.BYTES,
-        "what the spool may occupy; the oldest events are kept",
+        "what the spool and its quarantine may occupy; the oldest events are kept",
         zero="as much as there is",
     )
     open_files: int = bound("spool-open-files", 128, Unit.COUNT, "files held open between uses")

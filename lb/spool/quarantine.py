@@ -48,8 +48,8 @@ def encode_entry(number: int, payload: bytes, reason: str, time: int) -> bytes:
     return comment.encode("ascii") + text + b"\n" + _escape(payload) + b"\n"
 
 
-def append(filesystem: FileSystem, folder: str, number: int, payload: bytes, reason: str, time: int) -> None:
-    """Put an entry into the file of its day in a directory, made when missing; returns when it is on stable storage.
+def append(filesystem: FileSystem, folder: str, number: int, payload: bytes, reason: str, time: int) -> int:
+    """Put an entry into the file of its day in a directory, made when missing; its bytes when it is on stable storage.
 
     Raises OSError; then nothing is known of the entry.
     """
@@ -70,6 +70,7 @@ def append(filesystem: FileSystem, folder: str, number: int, payload: bytes, rea
         filesystem.close(fd)
     if not size:
         filesystem.fsync_directory(folder)
+    return len(entry)
 
 
 def decode_entries(data: bytes) -> Iterator[Entry]:

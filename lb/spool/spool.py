@@ -94,6 +94,9 @@ class Spool:
         self._ready: list[Deferred[None]] = []
         self._accounted: dict[Queue, int] = {}
         self._disk_bytes = 0
+        self._quarantined_bytes = 0
+        self._set_aside: dict[Queue, int] = {}  # how many of these are accounted for
+        self._recount = False  # something was refused for want of room
         self._unsaved: dict[Queue, int] = {}  # cursor on disk is behind -> by how many records
         self._touched: dict[Queue, float] = {}
         self._timer: IDelayedCall | None = None
@@ -120,6 +123,7 @@ class Spool:
         """
         self._directory.open()
         try:
+            self._quarantined_bytes = self._directory.quarantined_bytes()
             for recovered in self._directory.recover():
                 self._add(recovered)
         except OSError:
@@ -262,7 +266,8 @@ class Spool:
             if part is None:
                 part = payloads[queue] = []
             part.append(payload)
-        if self.limits.disk_bytes and self._disk_bytes + self._waiting_bytes + size > self.limits.disk_bytes:
+        if self.limits.disk_bytes and self.disk_bytes + self._waiting_bytes + size > self.limits.disk_bytes:
+            self._recount = True
             raise OSError(
                 errno.ENOSPC, f"the spool's limit of {self.limits.disk_bytes} bytes is reached", self.directory
             )
@@ -288,8 +293,8 @@ class Spool:
 
     @property
     def disk_bytes(self) -> int:
-        """Bytes of all segments."""
-        return self._disk_bytes
+        """Bytes of all segments and of the quarantine."""
+        return self._disk_bytes + self._quarantined_bytes
 
     @property
     def pending(self) -> int:
@@ -349,6 +354,13 @@ class Spool:
         size = queue.disk_bytes
         self._disk_bytes += size - self._accounted.get(queue, 0)
         self._accounted[queue] = size
+        aside = queue.journal.quarantined_bytes
+        self._quarantined_bytes += aside - self._set_aside.get(queue, 0)
+        self._set_aside[queue] = aside
+
+    def _recounted(self, size: int) -> None:
+        """A person has perhaps removed what was in quarantine: that makes room."""
+        self._quarantined_bytes = size
 
     # Cursors and empty queues
 
@@ -373,6 +385,11 @@ class Spool:
 
     def _keep_house(self) -> None:
         self._timer = self._clock.callLater(self.limits.cursor_interval, self._keep_house)
+        if self._recount:
+            self._recount = False
+            self._submit(self._directory.quarantined_bytes).addCallbacks(
+                self._recounted, lambda failure: log.failure("counting the quarantine", failure=failure)
+            )
         now = self._clock.seconds()
         for queue in list(self._unsaved):
             self._touched[queue] = now
@@ -388,7 +405,7 @@ class Spool:
     def _removed(self, empty: bool, queue: Queue) -> None:
         self._account(queue)
         if empty and queue.drained and queue.destination in self._queues:
-            del self._queues[queue.destination], self._touched[queue], self._accounted[queue]
+            del self._queues[queue.destination], self._touched[queue], self._accounted[queue], self._set_aside[queue]
             self._unsaved.pop(queue, None)
             for _, removed in self._observers:
                 if removed is not None:

@@ -154,6 +154,25 @@ class AppendTests(SynchronousTestCase):
         self.assertEqual(spool.disk_bytes, 0)
         bench.append(b"x" * 100)
 
+    def test_quarantine_counts(self) -> None:
+        """P6, P10: what is set aside counts for the bound of the disk, over restarts, until a person removes it."""
+        bench = Bench(Limits(trim_bytes=1, disk_bytes=2000))
+        spool = bench.open()
+        bench.append(b"x" * 1000)
+        queue = spool.queue("a:1")
+        (record,) = bench.read(queue)
+        bench.result(queue.quarantine(record, "refused"))
+        bench.keep_house()
+        (file,) = [path for path in bench.filesystem.files() if "quarantine" in path]
+        kept = bench.filesystem.size(file)
+        self.assertEqual(spool.disk_bytes, queue.disk_bytes + kept)
+        bench.reopen()
+        self.assertEqual(bench.spool.disk_bytes, kept + sum(each.disk_bytes for each in bench.spool.queues()))
+        self.failureResultOf(bench.spool.append([("a:1", bytes(1500))]), OSError)
+        bench.filesystem.unlink(file)
+        bench.keep_house()
+        bench.append(bytes(1500))
+
     def test_rolling(self) -> None:
         """A segment that reached its size is followed by a new one: n-1, n."""
         bench = Bench()
