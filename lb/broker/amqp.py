@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lb.broker.amqp_consuming import Consuming, Once
 from lb.broker.amqp_lane import Lane
 from lb.broker.amqp_model import (
     FINAL,
@@ -22,21 +23,15 @@ from lb.broker.amqp_model import (
     Channel,
     ChannelError,
     Connection,
-    Incoming,
-    delivery_of,
     route,
 )
 from lb.broker.destination import Destination, Kind
 from lb.broker.errors import LoginError, LostError, RefusedError
-from lb.broker.liveness import Silence
+from lb.broker.liveness import MISSED, Silence
 from lb.broker.message import Delivery, Message
-from lb.broker.session import Consumer, Owner, Session, Subscription
+from lb.broker.session import GOODBYE, Consumer, Owner, Session, Subscription
 from lb.broker.url import BrokerURL
 
-#: Seconds that a broker may take to agree to the end of a session.
-GOODBYE: Final = 2.0
-#: Silence that is borne, in intervals between the broker's signs of life.
-_MISSED: Final = 2.0
 #: Channels at once on which it is asked whether destinations exist; brokers allow some 2,000 in all.
 _QUESTIONS: Final = 50
 
@@ -82,7 +77,7 @@ class AmqpSession:
         self._starting = False
         self._lanes: dict[str, Lane] = {}
         self._confirmed: list[int] = []
-        self._consuming: list[_Consuming] = []
+        self._consuming: list[Consuming] = []
         self._silence: Silence | None = None
         self._goodbye: IDelayedCall | None = None
         self._closed: list[Deferred[None]] = []
@@ -111,7 +106,7 @@ class AmqpSession:
         return Deferred.fromCoroutine(self._listeners(destination))
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        tags: dict[_Consuming, list[int]] = {}
+        tags: dict[Consuming, list[int]] = {}
         for delivery in deliveries:
             consuming, tag = delivery.token
             tags.setdefault(consuming, []).append(tag)
@@ -143,7 +138,7 @@ class AmqpSession:
         """The broker has let us in and gives a sign of life every `interval` seconds, 0: never."""
         self._connection = connection
         if interval:
-            self._silence = Silence(self.clock, _MISSED * interval, self._silent)
+            self._silence = Silence(self.clock, MISSED * interval, self._silent)
         self.opened.callback(self)
 
     def heard(self) -> None:
@@ -181,7 +176,7 @@ class AmqpSession:
 
     # --- what lanes and consumers call ------------------------------------------------------------------------
 
-    def channel(self, listener: Lane | _Consuming | _Once) -> Deferred[Channel]:
+    def channel(self, listener: Lane | Once) -> Deferred[Channel]:
         """Open a channel."""
         if self._connection is None:
             failed: Deferred[Channel] = Deferred()
@@ -210,7 +205,7 @@ class AmqpSession:
         self._open -= {_gate(message.destination) for _, message in messages}
         self.publish(messages)
 
-    def drop(self, consuming: _Consuming) -> None:
+    def drop(self, consuming: Consuming) -> None:
         """A consumer is over."""
         self._consuming = [other for other in self._consuming if other is not consuming]
 
@@ -289,7 +284,7 @@ class AmqpSession:
 
     async def _once(self, ask: Callable[[Channel], Deferred[_T]]) -> _T:
         """Ask something on a channel of its own: the broker answers a no by closing it."""
-        channel = await self.channel(_Once())
+        channel = await self.channel(Once())
         answer = await ask(channel)
         channel.close()
         return answer
@@ -306,7 +301,7 @@ class AmqpSession:
 
     async def _subscribe(self, subscription: Subscription, consumer: Consumer) -> None:
         source = subscription.source
-        consuming = _Consuming(self, consumer)
+        consuming = Consuming(self, consumer)
         try:
             if source.kind in (Kind.QUEUE, Kind.EXISTING):
                 await self._queue(_Gate(source.kind, source.name))
@@ -325,80 +320,3 @@ class AmqpSession:
             text = f"{self.url}: {source}: the broker says: {error}"
             raise (RefusedError(text) if error.code in FINAL else LostError(text)) from None
         consuming.agreed = True
-
-
-class _Once:
-    """Listens on channels for one question: the answer, or its failure, says everything."""
-
-    def acknowledged(self, tag: int, multiple: bool, stored: bool) -> None:
-        """Nothing is published there."""
-
-    def returned(self, message_id: str, text: str) -> None:
-        """Nothing is published there."""
-
-    def delivered(self, incoming: Incoming) -> None:
-        """Nothing is consumed there."""
-
-    def cancelled(self, text: str) -> None:
-        """Nothing is consumed there."""
-
-    def closed(self, reason: ChannelError) -> None:
-        """The question failed with the same reason."""
-
-
-class _Consuming(_Once):
-    """One consumer on a channel of its own."""
-
-    def __init__(self, session: AmqpSession, consumer: Consumer) -> None:
-        self.channel: Channel | None = None
-        self.agreed = False
-        self._session = session
-        self._consumer = consumer
-        self._outstanding: dict[int, None] = {}  # delivery tags, in order
-        self._received: list[Delivery] = []
-
-    def delivered(self, incoming: Incoming) -> None:
-        self._outstanding[incoming.tag] = None
-        self._received.append(delivery_of(incoming, (self, incoming.tag)))
-
-    def pass_on(self) -> None:
-        """Hand over what came."""
-        received, self._received = self._received, []
-        if received:
-            self._consumer.received(self._session, received)
-
-    def acknowledge(self, tags: list[int]) -> None:
-        """Acknowledge messages, with one frame when they are the oldest ones."""
-        channel = self.channel
-        if channel is None:
-            return  # the broker has ended the consumer, the messages are delivered again
-        tags = [tag for tag in tags if tag in self._outstanding]
-        for tag in tags:
-            del self._outstanding[tag]
-        if not tags:
-            return
-        last = max(tags)
-        if not self._outstanding or next(iter(self._outstanding)) > last:
-            channel.acknowledge(last, True)
-            return
-        for tag in tags:
-            channel.acknowledge(tag, False)
-
-    def cancelled(self, text: str) -> None:
-        channel = self.channel
-        if channel is not None:
-            channel.close()
-        self._over(text)
-
-    def closed(self, reason: ChannelError) -> None:
-        self.channel = None
-        if reason.code:  # otherwise the session is over, and its owner is told
-            self._over(str(reason))
-
-    def _over(self, text: str) -> None:
-        self.pass_on()
-        self.channel = None
-        self._outstanding.clear()
-        self._session.drop(self)
-        if self.agreed:
-            self._consumer.cancelled(self._session, LostError(f"{self._session.url}: the broker says: {text}"))

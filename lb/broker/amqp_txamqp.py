@@ -20,11 +20,11 @@ from txamqp.message import Message as Method
 from txamqp.protocol import AMQChannel, AMQClient
 
 from lb.broker import txamqp_frames as frames
-from lb.broker.amqp import GOODBYE, AmqpSession
+from lb.broker.amqp import AmqpSession
 from lb.broker.amqp_model import CHANNEL_ERROR, Channel, ChannelError, Incoming, Listener, Properties
 from lb.broker.errors import words_of
 from lb.broker.liveness import Beat
-from lb.broker.session import Owner, Session
+from lb.broker.session import GOODBYE, Owner, Session
 from lb.broker.url import BrokerURL
 
 _GREETING: Final = b"AMQP\0\0\x09\x01"

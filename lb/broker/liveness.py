@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+#: Silence that is borne, in intervals between the other side's signs of life.
+MISSED: Final = 2.0
 
 
 class Silence:

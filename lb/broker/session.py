@@ -6,7 +6,7 @@ A session never connects again and never repeats anything: who owns it does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -14,6 +14,9 @@ from lb.broker.destination import Destination
 from lb.broker.errors import BrokerError, LostError, RefusedError
 from lb.broker.message import Delivery, Message
 from lb.broker.url import BrokerURL
+
+#: Seconds that a broker may take to agree to the end of a session.
+GOODBYE: Final = 2.0
 
 
 class Subscription(NamedTuple):

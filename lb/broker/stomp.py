@@ -16,32 +16,20 @@ from twisted.python.failure import Failure
 from lb.broker.advisories import ADVISORY, Advisories
 from lb.broker.destination import Destination, Kind
 from lb.broker.errors import BrokerError, LoginError, LostError, RefusedError, refused, words_of
-from lb.broker.liveness import Beat, Silence
-from lb.broker.message import ID_HEADER, Delivery, Message
-from lb.broker.session import Consumer, Owner, Session, Subscription
+from lb.broker.liveness import MISSED, Beat, Silence
+from lb.broker.message import Delivery, Message
+from lb.broker.session import GOODBYE, Consumer, Owner, Session, Subscription
+from lb.broker.stomp_dialect import Dialect
 from lb.broker.url import BrokerURL
 from lb.model.errors import LBError
 from lb.wire import stomp
 
-#: Seconds that a broker may take to agree to the end of a session.
-GOODBYE: Final = 2.0
 #: We send our signs of life a bit earlier than agreed, for a loaded machine is late.
 _PUNCTUAL: Final = 0.7
-#: Silence that is borne, in intervals between the broker's signs of life.
-_MISSED: Final = 2.0
 
 #: Above what brokers take from anybody, 128 KiB of headers over AMQP: a message that we did not read would end each
 #: session, be delivered again in the next one, and block its queue for ever.
 _LIMITS: Final = stomp.Limits(headers=65_536, line=524_288, head=1_048_576)
-
-#: Headers that belong to the protocol: not a message's own.
-_PROTOCOL: Final = frozenset(
-    {"subscription", "message-id", "destination", "ack", "content-length", "content-type", "redelivered", "receipt",
-     "correlation-id", "reply-to", "persistent", "expires", "expiration", "priority", "timestamp", ID_HEADER,
-     "amqp-message-id", "amq-msg-type", "prefetch-count"}
-)  # fmt: skip
-#: Headers that change what a frame means: a message cannot have one of its own by that name.
-_FORBIDDEN: Final = frozenset({"transaction", "receipt", "content-length", "destination", "id", "ack"})
 
 
 def connect(clock: IReactorTime, url: BrokerURL, owner: Owner) -> tuple[IProtocol, Deferred[Session]]:
@@ -69,7 +57,7 @@ class StompSession(Protocol):
         self._clock = clock
         self._owner = owner
         self._reader = stomp.FrameReader(_LIMITS._replace(body=url.frame_bytes))
-        self._server = ""
+        self._dialect = Dialect(url)
         self._standing = False
         self._reason: LostError | RefusedError | None = None
         self._unconfirmed: set[int] = set()
@@ -97,7 +85,9 @@ class StompSession(Protocol):
         written: list[bytes] = []
         for tag, message in messages:
             try:
-                written.append(stomp.write(self._send_frame(tag, message), self._reader.version))
+                written.append(
+                    stomp.write(self._dialect.send(f"p{tag}", message, self._clock.seconds()), self._reader.version)
+                )
             except (LBError, RefusedError) as error:
                 reason = error if isinstance(error, RefusedError) else RefusedError(str(error), everything=False)
                 self._owner.refused(self, tag, reason)
@@ -113,7 +103,11 @@ class StompSession(Protocol):
             return agreed
         number = str(len(self._subscriptions))
         try:
-            headers = {"id": number, "destination": self._destination(subscription.source), "ack": "client-individual"}
+            headers = {
+                "id": number,
+                "destination": self._dialect.destination(subscription.source),
+                "ack": "client-individual",
+            }
         except RefusedError as error:
             agreed.errback(error)
             return agreed
@@ -137,7 +131,7 @@ class StompSession(Protocol):
         return agreed
 
     def listeners(self, destination: Destination) -> Deferred[int | None]:
-        if not self._is_activemq or not self._standing:
+        if not self._dialect.is_activemq or not self._standing:
             return succeed(None)
         if self._advisories is None:
             self._advisories = Advisories(self._clock, self)
@@ -177,53 +171,6 @@ class StompSession(Protocol):
 
     def _write(self, frame: stomp.Frame) -> None:
         self.transport.write(stomp.write(frame, self._reader.version))
-
-    def _destination(self, destination: Destination) -> str:
-        if not self._is_activemq or destination.kind in (Kind.TOPIC, Kind.QUEUE, Kind.REPLY):
-            return str(destination)
-        if destination.kind is Kind.EXISTING:
-            return f"/queue/{destination.name}"
-        raise RefusedError(f"{self.url}: {destination}: ActiveMQ has no exchanges")
-
-    @property
-    def _is_activemq(self) -> bool:
-        return self._server.startswith("ActiveMQ")
-
-    @property
-    def _is_rabbitmq(self) -> bool:
-        return self._server.startswith("RabbitMQ")
-
-    def _send_frame(self, tag: int, message: Message) -> stomp.Frame:
-        headers = dict(message.headers)
-        for name in _FORBIDDEN & headers.keys():
-            raise RefusedError(f"a message over STOMP cannot have a header {name!r}", everything=False)
-        headers |= {
-            "destination": self._destination(message.destination),
-            "receipt": f"p{tag}",
-            "content-type": message.content_type,
-            "content-length": str(len(message.body)),
-            "persistent": "true" if message.persistent else "false",
-            ID_HEADER: message.id,
-        }
-        if message.correlation_id is not None:
-            headers["correlation-id"] = message.correlation_id
-        if message.reply_to is not None:
-            headers["reply-to"] = message.reply_to
-        if self._is_activemq:
-            headers["amq-msg-type"] = "text" if message.is_text else "bytes"
-        else:
-            headers["amqp-message-id"] = message.id
-        if self._is_rabbitmq:
-            # It becomes the property that AMQP consumers believe; the broker refuses any name but the login's.
-            headers.pop("user-id", None)
-            if self.url.claimed is not None:
-                headers["user-id"] = self.url.claimed
-        if message.priority is not None:
-            headers["priority"] = str(message.priority)
-        if message.expires is not None:
-            headers["expires"] = str(message.expires // 1000)
-            headers["expiration"] = str(max(message.expires // 1000 - int(self._clock.seconds() * 1000), 0))
-        return stomp.Frame("SEND", headers, message.body)
 
     # --- the connection ---------------------------------------------------------------------------------------
 
@@ -314,15 +261,15 @@ class StompSession(Protocol):
         if self._standing:
             self._end(LostError(f"{self.url}: the broker began twice"))
             return
-        self._server = frame.headers.get("server", "")
-        if self._is_rabbitmq and self.url.vouched is not None:
+        self._dialect = Dialect(self.url, frame.headers.get("server", ""))
+        if self._dialect.is_rabbitmq and self.url.vouched is not None:
             text = (
                 "RabbitMQ passes on over STOMP whatever header a sender makes up, so that it vouches for nobody there"
             )
             self._end(LoginError(f"{self.url}: {text}; consume over AMQP, or without the option vouched"))
             return
         if theirs:
-            self._silence = Silence(self._clock, _MISSED * theirs / 1000, self._silent)
+            self._silence = Silence(self._clock, MISSED * theirs / 1000, self._silent)
         if ours:
             self._beat = Beat(self._clock, _PUNCTUAL * ours / 1000, lambda: self.transport.write(stomp.HEARTBEAT))
         self._standing = True
@@ -357,18 +304,7 @@ class StompSession(Protocol):
         message_id = headers.get("message-id", "")
         ack = headers.get("ack")  # since 1.2
         token = {"message-id": message_id, "subscription": number} if ack is None else {"id": ack}
-        delivery = Delivery(
-            frame.body,
-            {name: value for name, value in headers.items() if name not in _PROTOCOL},
-            headers.get(ID_HEADER) or headers.get("amqp-message-id") or message_id,
-            headers.get("destination", ""),
-            headers.get("content-type", ""),
-            headers.get("correlation-id"),
-            headers.get("reply-to"),
-            headers.get(self.url.vouched) if self.url.vouched else None,
-            headers.get("redelivered") == "true",
-            (self, token),
-        )
+        delivery = self._dialect.delivery(frame, (self, token))
         self._received.setdefault(number, []).append(delivery)
 
     def _on_error(self, frame: stomp.Frame) -> None:

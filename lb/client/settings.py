@@ -15,6 +15,7 @@ import msgspec
 from lb.model.errors import LBError, invalid
 from lb.model.jobid import split_server
 from lb.model.query import Results
+from lb.wire.il import STORE_OFFSET
 
 LOGGER_PORT: Final = 9002
 SERVER_PORT: Final = 9000
@@ -35,7 +36,7 @@ class Address(NamedTuple):
     @property
     def store(self) -> Address:
         """The port for events beside a server's port for queries."""
-        return Address(self.host, self.port + 1)
+        return Address(self.host, self.port + STORE_OFFSET)
 
 
 def read_address(text: str, default_port: int) -> Address:

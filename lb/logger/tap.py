@@ -42,8 +42,6 @@ from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
 from lb.wire import dglog, il
 
-#: A server's store port is this much above its main port (spec: wire-logging.md §1.1).
-STORE_OFFSET: Final = 1
 #: Seconds after which a thread gives up the interpreter's lock to one that waits, the spool's writer above all.
 _SWITCH_INTERVAL: Final = 0.0005
 
@@ -190,7 +188,7 @@ def servers(credentials: EndpointCredentials, reactor: Any, timeout: float) -> C
         host = host.strip("[]")
         creator = credentials.client(host, alpn=[il.ALPN])
         reached: IStreamClientEndpoint = wrapClientTLS(
-            creator, HostnameEndpoint(reactor, host, port + STORE_OFFSET, timeout=timeout)
+            creator, HostnameEndpoint(reactor, host, port + il.STORE_OFFSET, timeout=timeout)
         )
         return reached
 

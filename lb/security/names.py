@@ -89,7 +89,6 @@ _CANONICAL_ENCODINGS = {
     0x1C: "utf-32-be",  # UniversalString
     0x1E: "utf-16-be",  # BMPString
 }
-_UTF8_STRING = 0x0C
 
 
 def _canonical_value(tag: int, value: bytes) -> bytes:
@@ -97,7 +96,7 @@ def _canonical_value(tag: int, value: bytes) -> bytes:
     if encoding is None:
         return der.encode(tag, value)
     text = value.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
-    return der.encode(_UTF8_STRING, b" ".join(text.split()).lower())
+    return der.encode(der.UTF8_STRING, b" ".join(text.split()).lower())
 
 
 def _name_hash(name: bytes) -> str:

@@ -65,9 +65,6 @@ from lb.web.jobs import ServerInfo
 from lb.web.site import site
 from lb.wire import il, recompute
 
-#: The store port is this much above the main port (spec: wire-logging.md §1.1).
-STORE_OFFSET: Final = 1
-
 #: Seconds after which a thread gives up the interpreter's lock to one that waits. The writing thread waits for it
 #: after each statement: Python's 5 ms would be added to every commit of a busy server. Much less, and threads change
 #: turns more than they work.
@@ -246,7 +243,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         return listening
 
     main_port = listen(main)
-    store_port = listen(events, STORE_OFFSET, [il.ALPN])
+    store_port = listen(events, il.STORE_OFFSET, [il.ALPN])
     offered = Offered(questions, feed, reactor, options.limits(APILimits).streams, watch)
     perspectives = PBFactory(offered, limits)
     pb_port = listen(perspectives, PB_OFFSET)

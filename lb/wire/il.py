@@ -19,6 +19,8 @@ MAGIC: Final = b"michal"
 MAX_FRAME: Final = 102_400_128
 #: Protocol name by which our own endpoints recognise each other in TLS (ALPN) and then pipeline.
 ALPN: Final = b"lb-il/1"
+#: A server's store port is this much above its main port (spec: wire-logging.md §1.1).
+STORE_OFFSET: Final = 1
 
 
 class FrameError(LengthPrefixError):
