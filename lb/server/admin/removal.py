@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lb.model.status import State
 from lb.server.jobcache import JobCache
 from lb.server.notify.announcement import Announcement
-from lb.store.interface import NOTHING_OUTGOING, StoredEvent, StoredJob, Writer
+from lb.store.interface import NOTHING_OUTGOING, Renewal, StoredEvent, StoredJob, Writer
 
 _MICROSECONDS = 1_000_000
 
@@ -33,8 +33,14 @@ class Removal:
         cache: JobCache,
         now: Callable[[], float],
         announce: Callable[[], Announcement] | None = None,
+        *,
+        renewal: Renewal | None = None,
     ) -> None:
-        """`cache`: the one that the events' side uses; `now`: seconds since the epoch."""
+        """`cache`: the one that the events' side uses; `now`: seconds since the epoch.
+
+        `renewal` makes states anew that older rules have made, before anybody is told of them.
+        """
+        self._renewal = renewal
         self._writer = writer
         self._cache = cache
         self._now = now
@@ -59,6 +65,8 @@ class Removal:
         return {job.key for job in chosen}
 
     def _tell(self, job: StoredJob, announcement: Announcement, at: int) -> None:
+        if self._renewal is not None:
+            job.state = self._renewal(job.state, job.jobid, job.owner, lambda: (one.line for one in self._events(job)))
         before = announcement.before(job)
         status = job.state.status
         status.state = State.Purged

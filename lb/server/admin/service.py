@@ -20,6 +20,7 @@ from lb.server.admin.removal import Removal
 from lb.server.admin.retention import Retention
 from lb.server.jobcache import JobCache
 from lb.server.notify.announcement import Announcement
+from lb.server.renewal import renewal
 from lb.service.worker import Worker
 from lb.state.generic.fold import Families
 from lb.store.interface import Reader, Writer
@@ -51,7 +52,7 @@ class AdministrationService(MultiService):
         self._thread = Worker(reactor, "lb-admin")
         self._reader = reader
         self._stopping = Stopping()
-        removal = Removal(writer, cache, reactor.seconds, announce)
+        removal = Removal(writer, cache, reactor.seconds, announce, renewal=renewal(families))
         purging = Purging(reader, self._thread, removal, writer.purge.clear, writing, reactor, self._stopping.check)
         loading = Loading(writer, policy, reactor.seconds, cache, families, max_subjobs)
         sources = (places.dumps, places.purges, places.archives)
