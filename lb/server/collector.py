@@ -6,9 +6,10 @@ Bounded: `congested` says when readers have to pause (P6, P10).
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -18,9 +19,12 @@ from lb.security.identity import Identity
 from lb.server.limits import ServerLimits
 from lb.server.submission import Stream, Submission, Unstored
 from lb.server.tally import Tally
-from lb.wire.il import OK, Reply
+from lb.wire.il import OK, Major, Reply
 
 Ingesting = Callable[[list[Submission]], list[Reply]]
+
+#: Why nothing of a stream is taken behind events of which nobody knows what became.
+_BROKEN: Final = Unstored(Major.SYS, errno.EIO, "internal error of the server")
 
 
 class _Chunk(NamedTuple):
@@ -63,6 +67,8 @@ class Collector:
         """
         if stream is not None and stream.ended is not None:
             return succeed([stream.ended] * len(submissions))
+        if not submissions:
+            return succeed([])
         size = sum(len(submission.line) for submission in submissions)
         chunk = _Chunk(submissions, size, stream or Stream(), Deferred())
         self._waiting.append(chunk)
@@ -130,10 +136,7 @@ class Collector:
             count = len(chunk.submissions)
             chunk.answered.callback(replies[start : start + count])
             start += count
-        for chunk in ended:
-            refusal = chunk.stream.ended
-            assert refusal is not None  # that is why it was taken back
-            chunk.answered.callback([refusal] * len(chunk.submissions))
+        _refuse(ended)
         self._tally.answered(replies)
         self._resume()
 
@@ -147,6 +150,10 @@ class Collector:
                 reply = next(answers)
                 if isinstance(reply, Unstored) and chunk.stream.ended is None:
                     chunk.stream.ended = reply
+        return self._take_back()
+
+    def _take_back(self) -> list[_Chunk]:
+        """The waiting chunks of ended streams, which wait no longer."""
         ended = [chunk for chunk in self._waiting if chunk.stream.ended is not None]
         self._waiting = deque(chunk for chunk in self._waiting if chunk.stream.ended is None)
         self._bytes -= sum(chunk.size for chunk in ended)
@@ -155,9 +162,14 @@ class Collector:
     def _failed(self, failure: Failure, chunks: list[_Chunk], size: int) -> None:
         self.log.failure("the writing thread failed", failure=failure)
         self._bytes -= size
+        for chunk in chunks:
+            # What is behind it would be stored before it, which comes again.
+            chunk.stream.ended = chunk.stream.ended or _BROKEN
+        ended = self._take_back()
         self._next_batch()
         for chunk in chunks:
             chunk.answered.errback(failure)
+        _refuse(ended)
         self._resume()
 
     def _resume(self) -> None:
@@ -165,3 +177,11 @@ class Collector:
             paused, self._paused = self._paused, []
             for resume in paused:
                 resume()
+
+
+def _refuse(ended: Iterable[_Chunk]) -> None:
+    """Answer chunks of ended streams."""
+    for chunk in ended:
+        refusal = chunk.stream.ended
+        assert refusal is not None  # that is why it was taken back
+        chunk.answered.callback([refusal] * len(chunk.submissions))

@@ -17,6 +17,7 @@ from lb.server.collector import Collector
 from lb.server.ingest import Submission
 from lb.server.jobcache import JobCache
 from lb.server.limits import ServerLimits
+from lb.server.submission import Stream, Unstored
 from lb.store.interface import StoreError
 from lb.wire import il
 from tests.server.fixture import OWNER, Server
@@ -60,6 +61,28 @@ class Batches(SynchronousTestCase):
         for chunks, taken in (([99, 1, 1], 2), ([100, 1], 1), ([101, 1], 1), ([40, 40, 40, 40], 3)):
             self._begin(batch_bytes=100)
             self.assertEqual(self._next_batch(chunks), taken)
+
+    def test_nothing(self) -> None:
+        """A chunk without events is answered, and holds up nobody."""
+        self._begin()
+        self.assertEqual(self.successResultOf(self._submit()), [])
+        self._submit(1)
+        self.assertEqual(len(self.batches), 1)
+
+    def test_broken_thread(self) -> None:
+        """P4: behind events of which nobody knows what became nothing of their stream is stored, others' are."""
+        self._begin(batch_events=1)
+        stream = Stream()
+        first, behind = (self.collector.submit([Submission(text, OWNER)], stream) for text in (b"first", b"behind"))
+        other = self.collector.submit([Submission(b"other", OWNER)], Stream())
+        self.batches.pop(0)[1].errback(ZeroDivisionError())
+        self.failureResultOf(first, ZeroDivisionError)
+        self.assertIsInstance(self.successResultOf(behind)[0], Unstored)
+        self.assertEqual([submission.line for submission in self.batches[0][0]], [b"other"])
+        self._done()
+        self.assertEqual(self.successResultOf(other), [il.OK])
+        self.assertEqual(self.collector.waiting_bytes, 0)
+        self.flushLoggedErrors(ZeroDivisionError)
 
     def test_waiting(self) -> None:
         """P6: up to n bytes that wait nobody has to pause, beyond it everybody, until enough is stored."""
