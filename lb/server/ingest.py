@@ -148,12 +148,20 @@ class Ingest:
         try:
             self._hopeful = (self._hopeful and self._in_hope(entries)) or self._with_care(entries, replies)
         except StoreError as error:
-            # Nothing was stored: everybody who was not refused has to come again.
-            self.log.error("cannot store a batch of {count} events: {error}", count=len(entries), error=str(error))
-            for entry in entries:
-                replies[entry.place] = Unstored(il.Major.DBERR, error.code, str(error))
-        except Exception:
-            self._store_singly(entries, replies)
+            self._unstored(entries, replies, error)
+        except Exception as error:
+            if len(entries) > 1:
+                self._store_singly(entries, replies)
+            elif isinstance(error, MemoryError):  # nobody's mistake
+                self._unstored(entries, replies, StoreError(errno.ENOMEM, "not enough memory"))
+            else:
+                self._mistaken(entries[0], replies)
+
+    def _unstored(self, entries: list[_Entry], replies: list[il.Reply], error: StoreError) -> None:
+        """Nothing was stored: everybody has to come again."""
+        self.log.error("cannot store a batch of {count} events: {error}", count=len(entries), error=str(error))
+        for entry in entries:
+            replies[entry.place] = Unstored(il.Major.DBERR, error.code, str(error))
 
     def _in_hope(self, entries: list[_Entry]) -> bool:
         """Store events without asking whether they have come before: the store objects to those that have.
@@ -215,12 +223,12 @@ class Ingest:
 
     def _store_singly(self, entries: list[_Entry], replies: list[il.Reply]) -> None:
         """One of `entries` meets a mistake of ours: find it, refuse it, store the others."""
-        if len(entries) > 1:
-            for entry in entries:
-                replies[entry.place] = il.OK
-            self._store_all(([entry] for entry in entries), replies)
-            return
-        (entry,) = entries
+        for entry in entries:
+            replies[entry.place] = il.OK
+        self._store_all(([entry] for entry in entries), replies)
+
+    def _mistaken(self, entry: _Entry, replies: list[il.Reply]) -> None:
+        """Refuse an event that meets a mistake of ours; called where that is handled."""
         self.log.failure("event cannot be processed, it is refused: {line!r}", line=entry.submission.line[:2000])
         error = LBError(errno.EINVAL, "internal error of the server while processing this event")
         replies[entry.place] = il.reply_for(error, direct=bool(entry.event.priority & Priority.DIRECT))

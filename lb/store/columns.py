@@ -20,6 +20,8 @@ _ERRNO: Final = {
     sqlite3.SQLITE_BUSY: errno.EAGAIN,
     sqlite3.SQLITE_NOMEM: errno.ENOMEM,
 }
+#: What is wrong with the file, and not with a statement, although SQLite's module does not call it operational.
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def to_sql(text: str) -> str:
@@ -46,10 +48,14 @@ def reported() -> Iterator[None]:
     """SQLite's trouble as `StoreError`; mistakes in statements stay what they are."""
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except MemoryError as error:
+        raise StoreError(errno.ENOMEM, "database: not enough memory") from error
+    except sqlite3.DatabaseError as error:
         number = getattr(error, "sqlite_errorcode", None)
-        code = _ERRNO.get(number & 0xFF, errno.EIO) if isinstance(number, int) else errno.EIO
-        raise StoreError(code, f"database: {error}") from error
+        primary = number & 0xFF if isinstance(number, int) else None
+        if not isinstance(error, sqlite3.OperationalError) and primary not in _DAMAGED:
+            raise
+        raise StoreError(_ERRNO.get(primary or 0, errno.EIO), f"database: {error}") from error
 
 
 @contextmanager

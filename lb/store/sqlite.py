@@ -14,7 +14,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from importlib import resources
 from itertools import count
@@ -69,22 +69,22 @@ class SQLiteStore:
         self.path = path
         self._cache_kib = cache_bytes >> 10
         self._indexed = IndexVersion()
-        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise StoreError(errno.EBUSY, f"{path}: another server has this database open") from None
-        # SQLite would make it readable by all; its other files follow the permissions of this one.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        with reported():
-            connection = self._connect()
+        with ExitStack() as opened:
             try:
+                self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                opened.callback(os.close, self._lock)
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # SQLite would make it readable by all; its other files follow the permissions of this one.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            except BlockingIOError:
+                raise StoreError(errno.EBUSY, f"{path}: another server has this database open") from None
+            except OSError as error:
+                raise StoreError(error.errno or errno.EIO, f"{error.filename or path}: {error.strerror}") from None
+            with reported(), closing(self._connect()) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 self._upgrade(connection)
                 self.salt = self._fixed(connection, "salt", secrets.token_hex(16))
-            finally:
-                connection.close()
+            opened.pop_all()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=64)

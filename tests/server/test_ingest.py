@@ -181,6 +181,23 @@ class Ingesting(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self._events(), ["RegJob", "Running", "Running"])
 
+    def test_short_memory(self) -> None:
+        """P2, P4: an event that finds no memory comes again, with all behind it; nobody refuses it for good."""
+        self.server.send(registration())
+        step = ingest.fold.step
+
+        def short(job: Any, event: Any, *more: Any) -> Any:
+            if event.text("node") == "great":
+                raise MemoryError
+            return step(job, event, *more)
+
+        events = [running(1), running(2, "great"), running(3)]
+        with mock.patch.object(ingest.fold, "step", short):
+            replies = self.server.send_all(events)
+        self.assertEqual([reply[:2] for reply in replies], [(0, 0), (700, errno.ENOMEM), (700, errno.ENOMEM)])
+        self.assertEqual(self.server.send_all(events), [il.OK] * 3)
+        self.assertEqual(self._events(), ["RegJob", "Running", "Running", "Running"])
+
     def test_subjobs(self) -> None:
         """A collection's registration makes its subjobs, in the state that the specification gives them."""
         self.assertEqual(self.server.send(registration(jobtype="COLLECTION", nsubjobs=3)), il.OK)

@@ -14,7 +14,7 @@ from lb.model.indexing import OWNER
 from lb.model.jobid import JobId
 from lb.state.fold import blank
 from lb.state.job import Job, Texts
-from lb.store.columns import from_sql, to_sql
+from lb.store.columns import from_sql, reported, to_sql
 from lb.store.interface import NewEvent, RepeatedError, StoredJob, StoreError
 from lb.store.selection import Range, Selection
 from lb.store.sqlite import SCHEMA_VERSION, SQLiteStore
@@ -122,6 +122,36 @@ class Storing(SynchronousTestCase):
         self.assertEqual(self.assertRaises(StoreError, SQLiteStore, self.path).code, errno.EBUSY)
         self.store.close()
         self.store = SQLiteStore(self.path)
+
+    def test_unusable(self) -> None:
+        """A place where nothing can be opened, and a file that is no database, are told and not held on to."""
+        error = self.assertRaises(StoreError, SQLiteStore, self.path / "absent" / "lb.sqlite")
+        self.assertEqual(error.code, errno.ENOTDIR)
+        self.assertIn(str(self.path / "absent"), str(error))
+        other = Path(self.mktemp())
+        other.write_bytes(b"no database" * 1_000)
+        for _ in range(2):  # the second would meet the lock of the first
+            self.assertEqual(self.assertRaises(StoreError, SQLiteStore, other).code, errno.EIO)
+        self.assertEqual(other.read_bytes(), b"no database" * 1_000)
+
+    def test_damage(self) -> None:
+        """P2: of a damaged file it is the store that is complained of, not the events; short memory likewise."""
+        key = self.writer.new_key()
+        self.writer.write([job(key, "a")], [])
+        self.writer.close()
+        self.store.close()
+        damaged = bytearray(self.path.read_bytes())
+        damaged[4096:] = b"\xff" * (len(damaged) - 4096)
+        self.path.write_bytes(damaged)
+        connection = sqlite3.connect(self.path)
+        self.addCleanup(connection.close)
+        with self.assertRaises(StoreError) as caught, reported():
+            connection.execute("SELECT * FROM jobs").fetchall()
+        self.assertEqual(caught.exception.code, errno.EIO)
+        with self.assertRaises(StoreError) as caught, reported():
+            raise MemoryError
+        self.assertEqual(caught.exception.code, errno.ENOMEM)
+        self.store = SQLiteStore(Path(self.mktemp()))
 
     def test_newer_schema(self) -> None:
         """P9: a database of a newer server is refused and left alone."""
