@@ -32,6 +32,9 @@ _SPECIAL = re.compile(r"[\\\n\r:\0]")
 #: Frames that are written without escapes, since they tell which version both sides speak.
 _HANDSHAKE: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 
+#: How frames begin whose headers somebody else than the broker made up: they may hold a NUL.
+_FROM_OTHERS: Final = (b"MESSAGE\n", b"MESSAGE\r\n")
+
 _LF, _CR = 0x0A, 0x0D
 
 
@@ -201,7 +204,8 @@ class FrameReader:
         return None
 
     def _read_head(self, head: bytes) -> _Head:
-        if b"\0" in head:
+        # Brokers hand on what other protocols let into a header: refused, it would block its queue for ever.
+        if b"\0" in head and (b"\n\0" in head or not head.startswith(_FROM_OTHERS)):
             raise StompError("frame without an empty line after its headers")
         lines = head.decode("utf-8", "surrogateescape").split("\n")
         if len(lines) > self._limits.headers + 1:

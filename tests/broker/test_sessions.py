@@ -308,6 +308,15 @@ class VouchedTests(BrokerTestCase):
 class RabbitStompTests(BrokerTestCase):
     """P7: RabbitMQ over STOMP."""
 
+    async def each_nul(self, way: Way) -> None:
+        """P5: a property with a NUL, which the broker hands on as it is, ends no session and blocks no queue."""
+        source = queue()
+        sender = await self.session(PIKA.url())
+        sender.publish([(1, message(source, b"odd", headers={"h": "a\0b"})), (2, message(source, b"next"))])
+        consumer = await self.consuming(await self.session(way.url()), source)
+        await consumer.until(lambda: b"next" in consumer.bodies)
+        self.assertEqual((consumer.bodies, consumer.deliveries[0].headers["h"]), ([b"odd", b"next"], "a\0b"))
+
     async def each_vouching(self, way: Way) -> None:
         """Headers there can be made up by whoever sends over AMQP: a URL that wants to believe one is refused."""
         opening = SessionOpener(clock, None).open(way.url(options="&vouched=user-id"), Owner())
