@@ -99,7 +99,9 @@ class Agent(Service):
         self._questions = questions
         self._requests = Requests(broker, registrar, book, save, self._listeners, clock, limits, named=named)
         self._publisher = Publisher(answers, clock, PublisherLimits(messages=limits.requests * 2))
-        Subscriber(requests, Subscription(control.destination, limits.requests), self, clock)
+        #: Fires when the broker has agreed for the first time that requests come here.
+        self.serves: Deferred[None] = Deferred()
+        Subscriber(requests, Subscription(control.destination, limits.requests), self, clock, self._subscribed)
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
 
@@ -126,6 +128,10 @@ class Agent(Service):
         return Counter(
             "lb_agent_requests", "requests to registration agents", ["broker", "request", "outcome"], registry=registry
         )
+
+    def _subscribed(self) -> None:
+        if not self.serves.called:
+            self.serves.callback(None)
 
     def _listeners(self, destination: Destination) -> Deferred[int | None]:
         session = self._questions.session

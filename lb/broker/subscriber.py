@@ -5,6 +5,8 @@ What is not acknowledged over the session that brought it comes again; the ackno
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,13 +22,22 @@ _log = Logger()
 class Subscriber:
     """Keeps a subscription on a link. `trouble` says why there is none just now."""
 
-    def __init__(self, link: Link, subscription: Subscription, consumer: Consumer, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        link: Link,
+        subscription: Subscription,
+        consumer: Consumer,
+        clock: IReactorTime,
+        when_agreed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`when_agreed` is called each time that the broker has agreed to the subscription."""
         self.trouble: BrokerError | None = None
         self.agreed = False  #: whether the broker has agreed to it, and messages can come
         self._link = link
         self._subscription = subscription
         self._consumer = consumer
         self._clock = clock
+        self._when_agreed = when_agreed
         self._session: Session | None = None
         self._again: IDelayedCall | None = None
         link.use(self)
@@ -73,6 +84,7 @@ class Subscriber:
     def _agreed(self, session: Session) -> None:
         if session is self._session:
             self.agreed, self.trouble = True, None
+            self._when_agreed()
 
     def _refused(self, session: Session, failure: Failure) -> None:
         failure.trap(BrokerError)

@@ -109,7 +109,9 @@ class AgentTestCase(SynchronousTestCase):
         )
         self.questions.listening[TOPIC] = 1
         ((self.subscription, self.consumer, agreed),) = self.requests.subscriptions
+        self.assertNoResult(self.agent.serves)
         agreed.callback(None)
+        self.successResultOf(self.agent.serves)
 
     def open(self, url: BrokerURL, owner: Any) -> Any:
         return self.openers[owner.broker].open(url, owner)

@@ -41,12 +41,16 @@ def run(arguments: list[str], around: Surroundings) -> int:
     with open_client(given, around) as client, ended_by_signals():
         server = server_for(given.server, (), client.session.settings)
 
+        def serves(_: object) -> None:
+            around.stderr.write(f"lb agent: serves {given.control} at {', '.join(map(str, urls))} for {server}\n")
+            around.stderr.flush()
+
         async def begin(session: Any) -> Any:
-            return session.agent(control, urls, vouching, book, topics.allows, server=server, named=given.named)
+            agent = session.agent(control, urls, vouching, book, topics.allows, server=server, named=given.named)
+            agent.serves.addCallback(serves)
+            return agent
 
         agent = client.run(begin)
-        around.stderr.write(f"lb agent: serves {given.control} at {', '.join(map(str, urls))} for {server}\n")
-        around.stderr.flush()
         try:
             threading.Event().wait()
         finally:
