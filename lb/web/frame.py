@@ -23,12 +23,19 @@ _FAILED_DONE: Final = frozenset({1, 2})
 #: Unique parts that mean the same in an address as in an id; others are shown without a link.
 _LINKABLE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_:.~-]{0,254}")
 _COMMON_NAME = re.compile(r"/CN=([^/]+)")
+#: The main pages.
+_PAGES: Final = (("My jobs", "/"), ("Notifications", "/NOTIF:"), ("Server", "/?configuration"))
 
 
 def document(
-    title: str, main: Sequence[Flattenable], *, subject: str | None = None, live: str | None = None
+    title: str,
+    main: Sequence[Flattenable],
+    *,
+    subject: str | None = None,
+    live: str | None = None,
+    here: str | None = None,
 ) -> Deferred[bytes]:
-    """A whole page; `subject` is who asks, None when that is not known.
+    """A whole page; `subject` is who asks, None when that is not known; `here` is the main page that this one is.
 
     `live`: address of the stream that tells when the page has to be got again, None for one that does not change.
     """
@@ -52,9 +59,7 @@ def document(
                     tags.strong("L&B"), tags.span(" Logging & Bookkeeping", class_="wide"), href="/", class_="brand"
                 ),
                 tags.nav(
-                    tags.a("My jobs", href="/"),
-                    tags.a("Notifications", href="/NOTIF:"),
-                    tags.a("Server", href="/?configuration"),
+                    [_to_page(name, target, target == here) for name, target in _PAGES],
                     **{"aria-label": "Pages"},
                 ),
                 tags.span(_short_name(subject), class_="who", title=shown(subject)) if subject else "",
@@ -66,6 +71,11 @@ def document(
     )
     page = flattenString(None, tags.html(head, body, lang="en"))
     return page.addCallback(lambda html: b"<!DOCTYPE html>\n%b\n" % html)
+
+
+def _to_page(name: str, target: str, here: bool) -> Tag:
+    link = tags.a(name, href=target)
+    return link(**{"aria-current": "page"}) if here else link
 
 
 def _short_name(subject: str) -> str:

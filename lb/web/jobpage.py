@@ -15,10 +15,12 @@ from lb.web import address, rows
 from lb.web.classad import layout as layout_classad
 from lb.web.drawing import draw
 from lb.web.events import PAGE, event_table
+from lb.web.following import follow_job
 from lb.web.frame import badge, document, job_link, moment, pages, registered, server_of, state_name, table, type_name
 from lb.web.histogram import histogram
 from lb.web.jobs import Related
 from lb.web.jobtable import COLUMNS, all_children_row, job_row
+from lb.web.meanings import meaning
 from lb.web.rows import Form, Row, Section
 from lb.web.text import cut
 from lb.web.timeline import layout as layout_timeline
@@ -68,11 +70,14 @@ def job_page(
     """
     server = server_of(status.jobId)
     ordered = sorted(events, key=lambda event: event.timestamp)
+    parts = [("Events", len(ordered))]
+    if status.jobtype in PARENT_TYPES:
+        parts.append(("Children", max(len(children), status.children_num)))
     title = f"{state_name(status.state)} · {status.jobId or 'job'}"
     return document(
         title,
         [
-            _head(status, asked),
+            _head(status, asked, parts),
             _timeline(status, ordered),
             _children(status, children),
             _related(related, server),
@@ -85,14 +90,24 @@ def job_page(
     )
 
 
-def _head(status: JobStatus, asked: address.Address) -> Tag:
+def _jump(name: str, number: int) -> Flattenable:
+    """A link to a part of the page that is far down."""
+    return [tags.a(f"{name} ({number:,})", href=f"#{name.lower()}"), " · "]
+
+
+def _utc(microseconds: int) -> Flattenable:
+    return [moment(microseconds), " UTC"] if microseconds else ""
+
+
+def _head(status: JobStatus, asked: address.Address, parts: Sequence[tuple[str, int]]) -> Tag:
+    """What a job is and how it stands; `parts` of the page below: name, how much there is."""
     jobid = cut(status.jobId or "", _VALUE)
     facts: list[tuple[str, Flattenable]] = [
         ("Type", tags.span(type_name(status), class_="jobtype")),
         ("Owner", cut(status.owner or "unknown", _VALUE)),
-        ("Registered", moment(registered(status))),
-        ("State entered", moment(status.stateEnterTime)),
-        ("Last update", moment(status.lastUpdateTime)),
+        ("Registered", _utc(registered(status))),
+        ("State entered", _utc(status.stateEnterTime)),
+        ("Last update", _utc(status.lastUpdateTime)),
     ]
     if status.destination:
         facts.append(("Destination", cut(status.destination, _VALUE)))
@@ -100,14 +115,17 @@ def _head(status: JobStatus, asked: address.Address) -> Tag:
         facts.append(("Parent", job_link(status.parent_job, server_of(status.jobId))))
     return tags.section(
         tags.h1(badge(status), " ", tags.span(jobid, class_="id")),
+        tags.p(meaning(status), class_="dim"),
         tags.dl([tags.div(tags.dt(name), tags.dd(value)) for name, value in facts if value], class_="facts"),
         tags.p(tags.strong("Reason "), cut(status.reason, _VALUE), class_="reason") if status.reason else "",
         tags.p(
+            [_jump(name, number) for name, number in parts],
             tags.a("Plain text", href=f"{asked.path}?text"),
             " · ",
             tags.a("Display full history of this job", href=address.write(asked.path, flags=Flag.HISTORY)),
             class_="actions",
         ),
+        follow_job(status.jobId, asked.path[1:]) if status.jobId is not None else "",
         class_="head",
     )
 

@@ -14,7 +14,7 @@ from lb.web.text import cut
 #: Label and class of each column; wide ones are left out on narrow screens. Where a job is stands below its id.
 COLUMNS: Final = (
     ("Job", ""),
-    ("Type", ""),
+    ("Type", "wide"),
     ("State", ""),
     ("Registered (UTC)", "wide"),
     ("Last update (UTC)", ""),
@@ -29,7 +29,7 @@ def job_row(job: JobStatus, class_: str = "") -> Tag:
     """One job."""
     return tags.tr(
         tags.th(job_link(job.jobId or "", server_of(job.jobId)), _place(job), scope="row"),
-        tags.td(type_name(job), class_="jobtype"),
+        tags.td(type_name(job), class_="jobtype wide"),
         tags.td(badge(job), _family_state(job)),
         tags.td(moment(registered(job)), class_="wide time"),
         tags.td(moment(job.lastUpdateTime), class_="time"),

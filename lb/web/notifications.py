@@ -120,6 +120,11 @@ def list_page(found: Sequence[Registration], scope: str, *, everybody: bool, sub
     main.append(
         tags.p(
             "To be told when jobs change: ",
+            "open a job or ",
+            tags.a("a list of jobs", href="/"),
+            " and look below ",
+            tags.strong("Follow"),
+            "; ",
             tags.code("lb watch --own"),
             " follows them on a terminal, ",
             tags.code("lb notify new"),
@@ -129,7 +134,7 @@ def list_page(found: Sequence[Registration], scope: str, *, everybody: bool, sub
             class_="dim",
         )
     )
-    return document("Notifications", main, subject=subject)
+    return document("Notifications", main, subject=subject, here="/NOTIF:")
 
 
 def _row(one: Registration) -> Tag:

@@ -25,7 +25,7 @@ from lb.web.api.routes import ROOT
 from lb.web.jobpage import job_page
 from lb.web.jobs import Administration, JobPages, ServerInfo, Usage
 from lb.web.listing import children_of, listing
-from lb.web.listpage import list_page
+from lb.web.listpage import empty_page, list_page
 from lb.web.notifications import Registrations
 from lb.web.serverpages import configuration_page, error_page, facts, usage_page
 from lb.wire.http_status import REASONS, Operation, status_of
@@ -116,8 +116,14 @@ async def _list(server: Server, asked: Asked) -> Page:
     live = None
     if address.before is None:  # what changed is new: it stands on the first page
         live = server.live() if address.query is None else server.live(query=address.query)
-    found = await listing(server.jobs, asked.peer, query, address.before)
-    return Page(200, HTML, await list_page(found, address, asked.subject, live))
+    host = asked.base.removeprefix("https://")
+    try:
+        found = await listing(server.jobs, asked.peer, query, address.before)
+    except LBError as error:
+        if error.code != errno.ENOENT:
+            raise
+        return Page(404, HTML, await empty_page(error, address, asked.subject, host, live))
+    return Page(200, HTML, await list_page(found, address, asked.subject, host, live))
 
 
 async def _list_text(server: Server, asked: Asked, query: Query) -> Page:
@@ -293,4 +299,4 @@ async def error(refused: LBError, address: Address, subject: str | None) -> Page
     reason = REASONS[status]
     if address.text:
         return _text(plain.error(reason, refused))._replace(status=status)
-    return Page(status, HTML, await error_page(reason, refused, subject, address.query))
+    return Page(status, HTML, await error_page(reason, refused, subject, address))

@@ -116,6 +116,9 @@ class Browser(TestCase):
         for path in ("/", f"/{unique}", f"/{collection}", "/NOTIF:", "/?configuration", "/?stats"):
             await self.browser.go(self.url + path)
             self.assertLessEqual(await self.browser.value("document.documentElement.scrollWidth"), 390, path)
+            if path == "/":  # its columns fit
+                inside = "(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)"
+                self.assertLessEqual(await self.browser.value(f"{inside}(document.querySelector('.scroll'))"), 0)
         self.assertEqual(self.browser.complaints, [])
 
     async def test_job(self) -> None:
@@ -139,6 +142,34 @@ class Browser(TestCase):
         self._log(registration("b"))
         await self.browser.until(f"{ROWS} === 2")
         self.assertTrue(await self.browser.value("document.querySelector('details').open"))
+        self.assertEqual(self.browser.complaints, [])
+
+    async def test_none_left(self) -> None:
+        """A list whose last job leaves it says so, and an empty one shows its first job."""
+        await self.browser.go(f"{self.url}/")
+        await self.browser.until(f"{NOTE} === 'Live'")
+        self.assertIn("no jobs here yet", await self.browser.value("document.querySelector('.reason').textContent"))
+        self._log(registration("a"))
+        await self.browser.until(f"{ROWS} === 1")
+        await self.browser.go(f"{self.url}/?query=jobid=https://localhost:9000/a&status=submitted")
+        await self.browser.until(f"{NOTE} === 'Live'")
+        self._log(running("a"))
+        await self.browser.until(f"{ROWS} === 0")
+        self.assertIn("No job", await self.browser.value("document.querySelector('.reason').textContent"))
+
+    async def test_script(self) -> None:
+        """With the script times tell how long ago they were, and an id can be copied; both also after a change."""
+        self._log(registration("a"))
+        await self.browser.go(f"{self.url}/a")
+        await self.browser.until(f"{NOTE} === 'Live'")
+        for _ in range(2):
+            self.assertTrue(await self.browser.value("document.querySelector('.facts .ago').textContent"))
+            self.assertTrue(
+                await self.browser.value("[...document.querySelectorAll('main time')].every((t) => t.title)")
+            )
+            self.assertEqual(await self.browser.value("document.querySelectorAll('.copy').length"), 1)
+            self._log(running("a"))
+            await self.browser.until("document.title.startsWith('Running')")
         self.assertEqual(self.browser.complaints, [])
 
     async def test_behind_another_tab(self) -> None:

@@ -22,7 +22,7 @@ _ADVICE: Final[dict[int, str]] = {
     errno.ENOSPC: "free space at the logger, or send less",
     Code.DNS: "check the spelling of the host",
     Code.GSS: "check both certificates and the trusted authorities (--cert, --key, --ca-dir, lb pki init)",
-    Code.NO_INDEX: "add a condition on an indexed attribute",
+    Code.NO_INDEX: "add a condition on an indexed attribute (owner=…, jobid=…, parent_job=…; lb index shows them)",
 }
 
 
@@ -39,7 +39,7 @@ def message_of(error: Exception) -> str | None:
         parts = [error.strerror or str(error), error.filename and str(error.filename)]
     else:
         return None
-    return one_line(": ".join(part for part in parts if part))
+    return one_line(": ".join(part for part in dict.fromkeys(parts) if part))
 
 
 def one_line(text: str) -> str:

@@ -21,6 +21,44 @@
   note.textContent = "Connecting …";
   main.before(note);
 
+  const UNITS = [["year", 31557600], ["month", 2629800], ["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+
+  function ago(seconds) {
+    const [unit, length] = UNITS.find(([, each]) => Math.abs(seconds) >= each) || UNITS.at(-1);
+    return words.format(-Math.trunc(seconds / length), unit);
+  }
+
+  // Times stand in UTC; how long ago that is stands beside the facts, and with the time here in the hint of each.
+  function age() {
+    for (const time of main.querySelectorAll("time")) {
+      const then = new Date(time.dateTime);
+      if (Number.isNaN(then.getTime())) continue;
+      const since = ago((Date.now() - then) / 1000);
+      time.title = `${since} (${then.toLocaleString()})`;
+      const fact = time.closest(".facts dd");
+      if (!fact) continue;
+      const beside = fact.querySelector(".ago") || fact.appendChild(document.createElement("span"));
+      beside.className = "ago";
+      beside.textContent = ` · ${since}`;
+    }
+  }
+
+  function copyable() {
+    const id = main.querySelector("h1 .id");
+    if (!id || !navigator.clipboard) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy";
+    button.setAttribute("aria-label", "Copy the job id");
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(id.textContent).catch(() => {});
+      button.textContent = "Copied";
+    });
+    id.parentNode.after(button);
+  }
+
   const all = (selector) => [...main.querySelectorAll(selector)];
 
   function disturbing() {
@@ -34,9 +72,11 @@
     const focused = all(FOCUSABLE).indexOf(document.activeElement);
     main.replaceChildren(...document.adoptNode(page.querySelector("main")).childNodes);
     all("details").forEach((each, number) => { each.open = number < open.length ? open[number] : each.open; });
+    copyable();
     const again = focused < 0 ? undefined : all(FOCUSABLE)[focused];
     if (again) again.focus({ preventScroll: true });
     document.title = page.title;
+    age();
   }
 
   async function refresh() {
@@ -48,7 +88,8 @@
     try {
       const response = await fetch(location.href, { cache: "no-store" });
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      if (response.ok && page.querySelector("main")) {
+      // That there is no such job any more, or none at all, is news too.
+      if (response.status < 500 && page.querySelector("main")) {
         show(page);
         note.textContent = `Live · updated ${new Date().toLocaleTimeString()}`;
       }
@@ -95,5 +136,8 @@
     document.addEventListener(kind, () => { if (wanted) soon(); });
   }
   document.addEventListener("visibilitychange", follow);
+  copyable();
+  age();
+  setInterval(age, 30000);
   follow();
 })();
