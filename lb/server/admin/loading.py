@@ -103,11 +103,11 @@ class Registrations:
     """Registrations that a dump made up for subjobs: known by those of their parents, in the same dump."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
-        self._parents: dict[JobId, bytes] = {}
+        self._parents: dict[JobId, set[bytes]] = {}  # a parent may be registered again
         for line in lines:
             event = _registration(line)
             if event is not None and event.number("nsubjobs"):
-                self._parents[event.jobid] = digest(event)
+                self._parents.setdefault(event.jobid, set()).add(digest(event))
 
     def made_up(self, line: bytes) -> bool:
         """Whether a line is such a registration: our own subjobs come with the registrations of their parents."""
@@ -115,7 +115,7 @@ class Registrations:
         if event is None or event.number("nsubjobs"):
             return False
         named = event.text("parent")
-        return named is not None and self._parents.get(parse_cached(named)) == digest(event)
+        return named is not None and digest(event) in self._parents.get(parse_cached(named), ())
 
 
 def _registration(line: bytes) -> Event | None:
