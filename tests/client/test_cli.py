@@ -22,7 +22,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from lb.client.cli import COMMANDS, attributes, main
-from lb.client.cli.output import visible, write_table
+from lb.client.cli.output import visible, write_json, write_table
 from lb.model import jobid
 from lb.model.catalogue import BY_NAME, TYPES, Attribute, Kind
 from lb.model.errors import LBError
@@ -153,6 +153,31 @@ class UsageTests(SynchronousTestCase):
         )
         subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
+    def test_encoding(self) -> None:
+        """Text that the locale has no letters for is written as escapes, in JSON as those of JSON."""
+        plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        command = [sys.executable, "-m", "lb.client.cli", "status", "--help"]
+        done = subprocess.run(command, check=False, capture_output=True, env=plain)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertIn(b"NAME+\\u2026", done.stdout)
+        below = io.BytesIO()
+        stream = io.TextIOWrapper(below, encoding="latin-1")
+        write_json(stream, {"x": "\xfc\u2603"})
+        stream.flush()
+        self.assertEqual(json.loads(below.getvalue().decode("ascii")), {"x": "\xfc\u2603"})
+
+    def test_output_refused(self) -> None:
+        """Help that cannot be written is one line and exit code 1; a closed output is no failure."""
+        for arguments in (["--help"], ["jobs", "--help"], ["log", "help"]):
+            with open("/dev/full", "wb") as full:
+                command = [sys.executable, "-m", "lb.client.cli", *arguments]
+                done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, rb"\Alb[^\n]*: No space left on device\n\Z")
+        closed = ["sh", "-c", 'exec "$0" -m lb.client.cli log help >&-', sys.executable]
+        done = subprocess.run(closed, check=False, stderr=subprocess.PIPE)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+
     def test_pki(self) -> None:
         """lb pki init makes the development PKI, again without harm; issue adds users; errors say what to do."""
         state = self.mktemp()
@@ -234,6 +259,14 @@ class CommandTests(TestCase):
         self.assertEqual(parent.server, str(self.server.address))
         (event, *_) = self.server.site.events[parent]
         self.assertEqual((event.host, event.number("nsubjobs")), ("ui.example.org", 2))
+
+    async def test_register_subjobs(self) -> None:
+        """Subjobs without a type make a DAG, as with the C command: a simple job has none."""
+        outcome = await self.lb("register", "-n", "2")
+        found = re.search(r'^EDG_WL_DAG_JOBID="(\S+)"$', outcome.stdout, re.MULTILINE)
+        assert found is not None
+        (event, *_) = self.server.site.events[jobid.parse(found[1])]
+        self.assertEqual((event.number("jobtype"), event.number("nsubjobs")), (2, 2))
 
     async def test_register_details(self) -> None:
         """Every option of a registration reaches the server; with an id given none is announced."""

@@ -135,9 +135,9 @@ class CommandTests(TestCase):
         for arguments, code, words in (
             (["send"], 2, "DESTINATION"),
             (["send", TO, "--header", "x"], 2, "NAME=VALUE"),
-            (["send", TO, "--priority", "x"], 2, "no number"),
+            (["send", TO, "--priority", "x"], 2, "no whole number from 0 to 9"),
             (["send", TO, "/nonexistent"], 1, "No such file or directory: /nonexistent"),
-            (["send", TO, self.file(b""), "--priority", "10"], 1, "priority of a message is 0 to 9"),
+            (["send", TO, self.file(b""), "--priority", "10"], 2, "no whole number from 0 to 9"),
             (["send", TO, self.file(b""), "--header", "lb-user=/CN=a"], 1, "meaning of its own"),
         ):
             outcome = await self.lb(*arguments)

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 if TYPE_CHECKING:
@@ -70,32 +71,18 @@ def main(
     environ: Mapping[str, str] | None = None,
 ) -> int:
     """Run a command; returns the exit code. Everything not given is the process's own."""
-    around = Surroundings(stdout or sys.stdout, stderr or sys.stderr, os.environ if environ is None else environ)
+    around = Surroundings(
+        stdout or _own(sys.stdout), stderr or _own(sys.stderr), os.environ if environ is None else environ
+    )
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else ""
-    if name in ("--help", "-h", "help"):
-        around.stdout.write(_usage())
-        return SUCCESS
-    if name == "--version":
-        from lb import __version__
-
-        around.stdout.write(f"lb {__version__}\n")
-        return SUCCESS
-    if name not in COMMANDS:
-        around.stderr.write(f"lb: {f'no command {name!r}' if name else 'no command given'}: lb --help lists them\n")
-        return USAGE
-    return _guarded(name, arguments[1:], around)
-
-
-def _guarded(name: str, arguments: list[str], around: Surroundings) -> int:
+    who = f"lb {name}" if name in COMMANDS else "lb"
     try:
-        code: int = import_module(f"lb.client.cli.{COMMANDS[name][0]}").run(arguments, around)
+        code = _run(name, arguments[1:], around)
         around.stdout.flush()
         return code
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else USAGE
     except KeyboardInterrupt:
-        around.stderr.write(f"lb {name}: interrupted\n")
+        around.stderr.write(f"{who}: interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
         # Who read our output has seen enough; Python would complain once more when it closes the stream.
@@ -107,5 +94,33 @@ def _guarded(name: str, arguments: list[str], around: Surroundings) -> int:
         message = message_of(error)
         if message is None:
             raise
-        around.stderr.write(f"lb {name}: {message}\n")
+        around.stderr.write(f"{who}: {message}\n")
         return FAILURE
+
+
+def _own(stream: TextIO | None) -> TextIO:
+    """A stream of the process: nowhere when it was closed; what its encoding does not have is written as escapes."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
+def _run(name: str, arguments: list[str], around: Surroundings) -> int:
+    if name in ("--help", "-h", "help"):
+        around.stdout.write(_usage())
+        return SUCCESS
+    if name == "--version":
+        from lb import __version__
+
+        around.stdout.write(f"lb {__version__}\n")
+        return SUCCESS
+    if name not in COMMANDS:
+        around.stderr.write(f"lb: {f'no command {name!r}' if name else 'no command given'}: lb --help lists them\n")
+        return USAGE
+    try:
+        code: int = import_module(f"lb.client.cli.{COMMANDS[name][0]}").run(arguments, around)
+        return code
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else USAGE

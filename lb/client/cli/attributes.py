@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from lb.model.catalogue import SOURCE_CODES, Attribute, Kind
+from lb.model.catalogue import SOURCE_CODES, SOURCE_NAMES, Attribute, Kind
 from lb.model.errors import LBError
 from lb.model.event import Value
 from lb.model.jobid import parse
@@ -95,7 +95,7 @@ def read_source(text: str) -> int:
     """The number of a source by its name, without case."""
     number = SOURCE_CODES.get(text.lower())
     if not number:
-        raise _wrong(text, "one of " + ", ".join(sorted(SOURCE_CODES)))
+        raise _wrong(text, "one of " + ", ".join(sorted(name for number, name in SOURCE_NAMES.items() if number)))
     return number
 
 

@@ -15,7 +15,7 @@ _ADVICE: Final[dict[int, str]] = {
     errno.EADDRINUSE: "choose another port, or none (--address)",
     errno.EADDRNOTAVAIL: "listen on an address of this machine (--address)",
     errno.ENOTCONN: "try again; the log of the service says why it closed",
-    errno.EPERM: "ask with the certificate of the job's owner, or be given access to the job",
+    errno.EPERM: "ask with the certificate of the owner, or be given the right to by the job or the server's policy",
     errno.EEXIST: "choose another job id, or register without --exclusive",
     errno.E2BIG: "ask for less, or raise the limits (GLITE_WMS_QUERY_JOBS_LIMIT, GLITE_WMS_QUERY_RESULTS)",
     errno.EIDRM: "the server's dumps may still hold it",

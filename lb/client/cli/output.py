@@ -13,8 +13,9 @@ from lb.wire.documents import clean
 
 
 def write_json(stream: TextIO, document: Any) -> None:
-    """One document, ended by a line feed."""
-    stream.write(json.dumps(document, ensure_ascii=False, indent=2 if stream.isatty() else None) + "\n")
+    """One document, ended by a line feed; in ASCII where the stream is not in UTF-8."""
+    plain = (stream.encoding or "utf-8").lower() not in ("utf-8", "utf8")
+    stream.write(json.dumps(document, ensure_ascii=plain, indent=2 if stream.isatty() else None) + "\n")
 
 
 def write_bytes(stream: TextIO, data: bytes) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from lb.client.cli import USAGE, Surroundings
-from lb.client.settings import LOGGER_PORT, SERVER_PORT, Address, read_address
+from lb.client.cli.numbers import decimal
+from lb.client.settings import LOGGER_PORT, MAX_TIMEOUT, SERVER_PORT, Address, read_address
 from lb.model.errors import LBError
 from lb.model.jobid import JobId, parse
 
@@ -76,17 +77,8 @@ def add_connection(parser: argparse.ArgumentParser, *, asking: bool = False) -> 
     group.add_argument("--state-dir", type=Path, metavar="DIR", help="where a development PKI may be found")
     if asking:
         group.add_argument("--pb", action="store_true", help="ask over Perspective Broker instead of HTTPS")
-    group.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for each request (default: 120)")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to 86400")
-    return seconds
+    patience = decimal(0, MAX_TIMEOUT, "seconds")
+    group.add_argument("--timeout", type=patience, metavar="SECONDS", help="for each request (default: 120)")
 
 
 def open_client(arguments: argparse.Namespace, around: Surroundings, **settings: Any) -> Any:

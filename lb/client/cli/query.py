@@ -15,6 +15,7 @@ from lb.client.cli import FAILURE, SUCCESS, Surroundings, compat, conditions
 from lb.client.cli.errors import message_of
 from lb.client.cli.events import write_events
 from lb.client.cli.jobs import write_states
+from lb.client.cli.numbers import whole
 from lb.client.cli.output import visible, write_json
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, readable, server
 from lb.client.cli.status import show
@@ -26,7 +27,6 @@ from lb.model.status import JobStatus
 from lb.wire.documents import event_document, state_name, status_document
 
 _WHOLE: Final = Flag.CLASSADD | Flag.CHILDREN | Flag.CHILDSTAT
-_MAX_LIMIT: Final = (1 << 31) - 1
 
 
 class _Form(NamedTuple):
@@ -103,7 +103,7 @@ def _parser(around: Surroundings) -> Parser:
     parser.add_argument(
         "--server", "-m", type=readable(server), metavar="HOST:PORT", help="which server (GLITE_WMS_QUERY_SERVER)"
     )
-    parser.add_argument("--limit", type=_limit, default=0, metavar="N", help="at most so many results")
+    parser.add_argument("--limit", type=whole(1), default=0, metavar="N", help="at most so many results")
     parser.add_argument(
         "--results",
         "-r",
@@ -122,13 +122,6 @@ def _parser(around: Surroundings) -> Parser:
 
 def _line(words: Mapping[str, query.Attribute]) -> Callable[[str], Group]:
     return readable(lambda text: conditions.read_line(text, words))
-
-
-def _limit(text: str) -> int:
-    number = int(text)
-    if not 0 < number <= _MAX_LIMIT:
-        raise ValueError
-    return number
 
 
 def _queries(given: argparse.Namespace) -> Iterator[Query]:

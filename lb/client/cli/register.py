@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 
 from lb.client.cli import SUCCESS, Surroundings
+from lb.client.cli.attributes import read_source
+from lb.client.cli.numbers import whole
 from lb.client.cli.output import write_json
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, read_job, readable, server
 from lb.model import jobid
-from lb.model.catalogue import BY_NAME, SOURCE_CODES
+from lb.model.catalogue import BY_NAME, Source
 
 _JOB_TYPES = tuple(name.lower() for name in BY_NAME["RegJob"].by_name["jobtype"].codes)
 #: The variable that carries the id in the output, by job type (scripts read it).
@@ -26,24 +28,34 @@ def run(arguments: list[str], around: Surroundings) -> int:
         metavar="HOST:PORT",
         help="server for a fresh id (GLITE_WMS_QUERY_SERVER)",
     )
-    parser.add_argument("--type", "-t", type=str.lower, choices=_JOB_TYPES, default="simple", help="type of the job")
+    parser.add_argument(
+        "--type", "-t", type=str.lower, choices=_JOB_TYPES, help="type of the job (default: simple, with --subjobs dag)"
+    )
     parser.add_argument("--jdl", "-l", metavar="FILE", help="file with the job's description, - for standard input")
     parser.add_argument("--ns", help="network server (default: the job's server)")
     parser.add_argument("--parent", type=readable(read_job), metavar="JOBID", help="parent job")
-    parser.add_argument("--subjobs", "-n", type=_count, default=0, metavar="N", help="number of subjobs to make")
+    parser.add_argument("--subjobs", "-n", type=whole(0), default=0, metavar="N", help="number of subjobs to make")
     parser.add_argument("--seed", "-e", help="seed of the subjobs' ids")
     parser.add_argument("--reader", action="append", default=[], metavar="DN", help="who else may read the job")
     parser.add_argument("--exclusive", "-E", action="store_true", help="fail if the job is registered already")
-    parser.add_argument("--source", "-s", type=_source, default="UserInterface", help="who registers it")
+    parser.add_argument(
+        "--source",
+        "-s",
+        type=read_source,
+        metavar="NAME",
+        default=Source.UserInterface,
+        help="who registers it (default: UserInterface)",
+    )
     add_output(parser)
     add_connection(parser)
     given = parser.parse_args(arguments)
+    kind = given.type or ("dag" if given.subjobs else "simple")
     description = _read(given.jdl) if given.jdl else ""
     with open_client(given, around, query_server=given.server) as client:
         job = given.jobid or jobid.create(str(client.session.settings.query_server))
         code = client.register(
             job,
-            given.type,
+            kind,
             jdl=description,
             ns=given.ns,
             parent=given.parent,
@@ -51,7 +63,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
             seed=given.seed,
             wms_dn=given.reader,
             exclusive=given.exclusive,
-            source=SOURCE_CODES[given.source.lower()],
+            source=given.source,
         )
     subjobs = list(map(str, jobid.subjobs(job, given.subjobs, given.seed))) if given.subjobs else []
     if given.json:
@@ -59,7 +71,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
         return SUCCESS
     if given.jobid is None:
         around.stdout.write(f"new jobid: {job}\n\n")
-    around.stdout.write(f'{_VARIABLES.get(given.type, "EDG_JOBID")}="{job}"\nEDG_WL_SEQUENCE="{code}"\n')
+    around.stdout.write(f'{_VARIABLES.get(kind, "EDG_JOBID")}="{job}"\nEDG_WL_SEQUENCE="{code}"\n')
     for number, subjob in enumerate(subjobs):
         around.stdout.write(f'EDG_WL_SUB_JOBID[{number}]="{subjob}"\n')
     return SUCCESS
@@ -72,16 +84,3 @@ def _read(name: str) -> str:
         with open(name, "rb") as file:
             data = file.read()
     return data.decode("utf-8", "surrogateescape")
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 1 << 31:
-        raise ValueError
-    return number
-
-
-def _source(text: str) -> str:
-    if not SOURCE_CODES.get(text.lower()):
-        raise ValueError
-    return text

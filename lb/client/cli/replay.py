@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from lb.client.cli import FAILURE, SUCCESS, Surroundings
 from lb.client.cli.errors import one_line
 from lb.client.cli.jobs import write_states
+from lb.client.cli.numbers import YEAR, decimal, whole
 from lb.client.cli.output import write_json
 from lb.client.cli.parser import Parser, add_connection, add_output, logger, open_client, readable, server
 from lb.wire.documents import clean, state_name, status_document
@@ -35,11 +35,11 @@ def run(arguments: list[str], around: Surroundings) -> int:
     parser.add_argument(
         "--logger", "-m", type=readable(logger), metavar="HOST:PORT", help="logger (GLITE_WMS_LOG_DESTINATION)"
     )
-    parser.add_argument("--copies", type=_positive, default=1, metavar="N", help="replay each file N times")
-    parser.add_argument("--rate", type=_number, metavar="EVENTS", help="at most so many events a second")
+    parser.add_argument("--copies", type=whole(1), default=1, metavar="N", help="replay each file N times")
+    parser.add_argument("--rate", type=decimal(0, 1e9), metavar="EVENTS", help="at most so many events a second")
     parser.add_argument(
         "--wait",
-        type=_number,
+        type=decimal(0, YEAR, "seconds"),
         default=60.0,
         metavar="SECONDS",
         help="give up when so long nothing appears (default: 60)",
@@ -73,20 +73,6 @@ def run(arguments: list[str], around: Surroundings) -> int:
         _show(report, around)
     _complain(report, recordings, around)
     return SUCCESS if report.complete and not unreadable else FAILURE
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return number
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number greater than 0")
-    return number
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from lb.client.cli import SUCCESS, Surroundings
+from lb.client.cli.numbers import decimal, whole
 from lb.client.cli.output import write_json
 from lb.client.cli.parser import Parser, add_connection, add_output, logger, open_client, readable
 from lb.client.outgoing import BINARY, TEXT, new_message
@@ -53,9 +53,11 @@ def _parser(around: Surroundings) -> Parser:
     parser.add_argument(
         "--header", type=_header, metavar="NAME=VALUE", action="append", default=[], help="a header; may be repeated"
     )
-    parser.add_argument("--expires", type=_number(float), metavar="SECONDS", help="after which nobody wants it")
+    parser.add_argument(
+        "--expires", type=decimal(0, 1e9, "seconds"), metavar="SECONDS", help="after which nobody wants it"
+    )
     parser.add_argument("--transient", action="store_true", help="the broker need not keep it over its own restart")
-    parser.add_argument("--priority", type=_number(int), metavar="0-9", help="for brokers and queues that look at it")
+    parser.add_argument("--priority", type=whole(0, 9), metavar="0-9", help="for brokers and queues that look at it")
     parser.add_argument("--correlation-id", metavar="TEXT", help="what it belongs to")
     parser.add_argument("--reply-to", metavar="DESTINATION", help="where answers are wanted")
     parser.add_argument("--id", metavar="TEXT", help="its id (default: a new one); the same for a message sent again")
@@ -73,19 +75,6 @@ def _header(text: str) -> tuple[str, str]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
-
-
-def _number(kind: Callable[[str], float]) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = -1
-        if not 0 <= number <= 1e9:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
-        return number
-
-    return read
 
 
 def _body(name: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import Final
 
 from lb.client.cli import SUCCESS, Surroundings
 from lb.client.cli.administering import add_common, age, ask, ctime
+from lb.client.cli.numbers import whole
 from lb.client.cli.output import visible, write_json
 from lb.client.cli.parser import Parser
 from lb.model.status import STATE_CODES, STATE_NAMES, State
@@ -24,7 +25,9 @@ def run(arguments: list[str], around: Surroundings) -> int:
     parser.add_argument("destination", metavar="DESTINATION", help=f"a computing element; {_ALL}: each of them")
     parser.add_argument("state", type=_state, metavar="STATE", help="name or number of a state")
     parser.add_argument("--to", type=_state, metavar="STATE", help="the time from STATE to this one")
-    parser.add_argument("minor", nargs="?", type=int, default=0, help="of Done: 0 well, 1 failed (default: 0)")
+    parser.add_argument(
+        "minor", nargs="?", metavar="MINOR", type=whole(0), default=0, help="of Done: 0 well, 1 failed (default: 0)"
+    )
     parser.add_argument("--last", "-n", type=age, default=3_600, metavar="TIME", help="so far back (default: 1h)")
     add_common(parser)
     given = parser.parse_args(arguments)

@@ -9,8 +9,8 @@ from lb.client.cli import FAILURE, SUCCESS, Surroundings, compat
 from lb.client.cli.errors import message_of
 from lb.client.cli.output import write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, read_job, readable
-from lb.model.errors import LBError
-from lb.model.query import Flag, read_flags, write_flags
+from lb.model.errors import LBError, invalid
+from lb.model.query import NO_FLAGS, Flag, read_flags, write_flags
 from lb.wire.documents import status_document
 
 _FLAGS = write_flags(Flag.CLASSADD | Flag.CHILDREN)
@@ -25,6 +25,8 @@ def run(arguments: list[str], around: Surroundings) -> int:
     parser.add_argument("jobid", nargs="+", type=readable(read_job), metavar="JOBID")
     parser.add_argument(
         "--flags",
+        type=readable(_read_flags),
+        metavar="NAME+…",
         help="what a state carries, joined by +: classadd, children, childstat, history, … "
         f"(default: {_FLAGS}, with --compat also childstat)",
     )
@@ -36,7 +38,7 @@ def run(arguments: list[str], around: Surroundings) -> int:
         parser.error("choose one of --compat and --json")
     flags = _COMPAT_FLAGS if given.compat else read_flags(_FLAGS)
     if given.flags is not None:
-        flags = read_flags(given.flags)
+        flags = given.flags
     documents: list[dict[str, Any]] = []
     failed = False
     with open_client(given, around) as client:
@@ -57,6 +59,14 @@ def run(arguments: list[str], around: Surroundings) -> int:
     if given.json:
         write_json(around.stdout, documents)
     return FAILURE if failed else SUCCESS
+
+
+def _read_flags(text: str) -> Flag:
+    """The flags of ``name+name``; unlike servers, who may be older, a name that nobody knows is refused."""
+    for name in text.split("+"):
+        if not read_flags(name):
+            raise invalid(f"{name[:80]!r} is no flag: give some of {', '.join(write_flags(~NO_FLAGS).split('+'))}")
+    return read_flags(text)
 
 
 def show(document: dict[str, Any], around: Surroundings) -> None:

@@ -12,14 +12,17 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from lb.client.cli.numbers import YEAR, decimal, whole
 from lb.client.cli.parser import read_job, readable, server
-from lb.client.settings import MAX_TIMEOUT, Address, Settings, read_address
+from lb.client.settings import Address, Settings, read_address
 from lb.model import query
 from lb.model.errors import invalid
 from lb.model.jobid import JobId
 from lb.model.query import NO_FLAGS, Attribute, Condition, Flag, Group, Operator, Value
 
 _VO: Final = "VirtualOrganisation"
+#: A number of seconds, for argparse.
+seconds: Final = decimal(0, YEAR, "seconds")
 
 # --- which jobs -------------------------------------------------------------------------------------------------
 
@@ -101,7 +104,10 @@ def add_content(parser: argparse.ArgumentParser) -> None:
 
 
 def _bits(text: str) -> int:
-    number = int(text, 0)
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
     if not 0 <= number <= max(Flag) * 2 - 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no sum of flags")
     return number
@@ -131,7 +137,7 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--address", "-a", type=readable(_read_place), metavar="HOST:PORT", help="where notifications are to arrive"
     )
-    group.add_argument("--socket", "-s", type=int, metavar="FD", help="an open socket on which they are to arrive")
+    group.add_argument("--socket", "-s", type=whole(0), metavar="FD", help="an open socket on which they are to arrive")
 
 
 def _read_place(text: str) -> str:
@@ -204,17 +210,6 @@ def add_validity(parser: argparse.ArgumentParser, default: float | None = None) 
     parser.add_argument(
         "--validity", "-t", type=seconds, default=default, metavar="SECONDS", help=f"how long (default: {usual})"
     )
-
-
-def seconds(text: str) -> float:
-    """A number of seconds, for argparse."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number <= MAX_TIMEOUT * 400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to a year")
-    return number
 
 
 def shown(valid: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lb.client.cli import SUCCESS, Surroundings
+from lb.client.cli.numbers import decimal
 from lb.client.cli.output import visible, write_json, write_table
 from lb.client.cli.parser import Parser, add_connection, add_output, open_client, readable, server
 from lb.client.consumer import CutAnswerError
@@ -52,7 +52,9 @@ def run(arguments: list[str], around: Surroundings) -> int:
     parser.add_argument(
         "--server", "-m", type=readable(server), metavar="HOST:PORT", help="which server (GLITE_WMS_QUERY_SERVER)"
     )
-    parser.add_argument("--interval", "-i", type=_interval, default=2.0, metavar="SECONDS", help="between two looks")
+    parser.add_argument(
+        "--interval", "-i", type=decimal(0.1, 3600, "seconds"), default=2.0, metavar="SECONDS", help="between two looks"
+    )
     parser.add_argument("--once", action="store_true", help="look once")
     add_output(parser)
     add_connection(parser)
@@ -65,16 +67,6 @@ def run(arguments: list[str], around: Surroundings) -> int:
         else:
             _watch(around, (_look(client) for _ in iter(int, 1)), given.interval)
     return SUCCESS
-
-
-def _interval(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 3600")
-    return seconds
 
 
 def _query() -> Query:
