@@ -13,6 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+
+from lb.security.names import slash_form
 from lb.wire import il
 from tests.peers.process import PORTS_FROM, outgoing_ports_from
 
@@ -51,6 +54,11 @@ class Daemon:
                 self.ready = line
                 return line
         raise AssertionError("".join(lines) or "it ended without a word")
+
+    @property
+    def user(self) -> str:
+        """The name in the user's certificate that it has made."""
+        return slash_form(x509.load_pem_x509_certificate((self.state / "pki/user.pem").read_bytes()))
 
     def end(self, number: int) -> None:
         """Send it a signal and wait for its end."""

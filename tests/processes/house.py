@@ -9,13 +9,11 @@ from pathlib import Path
 from time import monotonic
 from typing import ClassVar
 
-from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model import jobid
 from lb.model.jobid import JobId
 from lb.model.query import Flag, of_job
-from lb.security.names import slash_form
 from lb.wire import dglog, http, il
 from lb.wire.lbxml import requests, results
 from tests.processes.daemon import PATIENCE, Daemon, connect, free_port, replies
@@ -52,8 +50,7 @@ class House(SynchronousTestCase):
         self.addCleanup(self.logger.kill)
         self.server.start()
         self.logger.start()
-        pem = (self.state / "pki/user.pem").read_bytes()
-        self.user = slash_form(x509.load_pem_x509_certificate(pem))
+        self.user = self.server.user
 
     def register(self) -> JobId:
         job = jobid.create(f"localhost:{self.port}")

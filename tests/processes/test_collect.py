@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from cryptography import x509
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
@@ -17,7 +16,6 @@ from lb.client.settings import Address
 from lb.client.viabroker import BrokerProducer
 from lb.model import jobid
 from lb.model.jobid import JobId
-from lb.security.names import slash_form
 from lb.spool.quarantine import decode_entries
 from lb.store.sqlite import SQLiteStore
 from lb.wire import il, ulm
@@ -95,8 +93,7 @@ class CollectTestCase(BrokerTestCase):
         self.server = Daemon("lb", self.state, "--port", str(self.port), *collected, *pauses, *options)
         self.addCleanup(self.server.kill)
         await deferToThread(self.server.start)
-        pem = (self.state / "pki/user.pem").read_bytes()
-        self.user = slash_form(x509.load_pem_x509_certificate(pem))
+        self.user = self.server.user
         for flow in flows:
             await deferToThread(self.register, flow.job)
             flow.produce()

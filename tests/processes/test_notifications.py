@@ -9,10 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-
-from cryptography import x509
-from twisted.trial.unittest import SynchronousTestCase
 
 from lb.client.blocking import Client
 from lb.client.notification import Registration
@@ -20,10 +16,10 @@ from lb.client.settings import Address
 from lb.model import jobid
 from lb.model.jobid import JobId
 from lb.model.query import NO_FLAGS, Attribute, Condition, Flag, Group, Operator
-from lb.security.names import slash_form
 from lb.wire import il, notification
 from tests.client.receiver import Receiver
-from tests.processes.daemon import PATIENCE, Daemon, connect, free_port, replies
+from tests.processes.daemon import PATIENCE, connect, replies
+from tests.processes.served import ServedTestCase
 from tests.server.test_ingest import registration, running
 
 EVENTS = 300
@@ -31,17 +27,12 @@ ROUNDS = 6
 JOBS = 3
 
 
-class NotificationTests(SynchronousTestCase):
+class NotificationTests(ServedTestCase):
     """A server process, a receiver as the C program has it, and events."""
 
     def setUp(self) -> None:
-        self.state = Path(self.mktemp()).absolute()
-        self.port = free_port()
-        self.server = Daemon("lb", self.state, "--port", str(self.port))
-        self.addCleanup(self.server.kill)
-        self.server.start()
-        self.pki = self.state / "pki"
-        self.user = slash_form(x509.load_pem_x509_certificate((self.pki / "user.pem").read_bytes()))
+        super().setUp()
+        self.user = self.server.user
         self.job = jobid.create(f"localhost:{self.port}")
         self.environ = {"LB_STATE_DIR": str(self.state), "GLITE_WMS_QUERY_SERVER": f"localhost:{self.port}"}
         self.client = Client(environ=self.environ, explicit={"query_server": Address("localhost", self.port)})

@@ -5,23 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
-from pathlib import Path
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from lb.client.cli import main
-from tests.processes.daemon import Daemon, connect, free_port
+from tests.processes.daemon import Daemon, connect
+from tests.processes.served import ServedTestCase
 
 
-class Pages(SynchronousTestCase):
+class Pages(ServedTestCase):
     """One server; a user with a certificate, one job, one registration."""
-
-    def setUp(self) -> None:
-        self.state = Path(self.mktemp()).absolute()
-        self.port = free_port()
-        self.server = Daemon("lb", self.state, "--port", str(self.port))
-        self.addCleanup(self.server.kill)
-        self.server.start()
 
     def _lb(self, *arguments: str) -> str:
         printed = io.StringIO()

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from lb.client.cli import main
-from tests.processes.daemon import Daemon, free_port
+from tests.processes.served import ServedTestCase
 
 
-class CommandLine(SynchronousTestCase):
+class CommandLine(ServedTestCase):
     """One server."""
-
-    def setUp(self) -> None:
-        self.state = Path(self.mktemp()).absolute()
-        self.port = free_port()
-        server = Daemon("lb", self.state, "--port", str(self.port))
-        self.addCleanup(server.stop)
-        server.start()
 
     def lb(self, *arguments: str) -> tuple[int, str, str]:
         """What a command returns, prints and complains about."""

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
-
-from cryptography import x509
-from twisted.trial.unittest import SynchronousTestCase
 
 from lb.client.blocking import Client
 from lb.client.settings import Address
 from lb.model import jobid
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Operator
-from lb.security.names import slash_form
 from lb.wire import il
 from tests.processes.crowd import Arrival, Crowd
-from tests.processes.daemon import Daemon, connect, free_port, replies
+from tests.processes.daemon import connect, replies
+from tests.processes.served import ServedTestCase
 from tests.server.test_ingest import line, registration
 
 RECEIVERS = 50
@@ -27,17 +23,12 @@ GREAT, SIZE = 10, 100_000
 PATTERN = r"&lt;reason&gt;(\d+)"
 
 
-class FrozenTests(SynchronousTestCase):
+class FrozenTests(ServedTestCase):
     """A server process, receivers in processes of their own."""
 
     def setUp(self) -> None:
-        self.state = Path(self.mktemp()).absolute()
-        self.port = free_port()
-        self.server = Daemon("lb", self.state, "--port", str(self.port))
-        self.addCleanup(self.server.kill)
-        self.server.start()
-        self.pki = self.state / "pki"
-        self.user = slash_form(x509.load_pem_x509_certificate((self.pki / "user.pem").read_bytes()))
+        super().setUp()
+        self.user = self.server.user
 
     def crowd(self, count: int) -> Crowd:
         made = Crowd(self.pki, count, PATTERN)

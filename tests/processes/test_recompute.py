@@ -5,13 +5,10 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from pathlib import Path
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from lb.client.cli import main
 from lb.wire import il
-from tests.processes.daemon import Daemon, free_port
+from tests.processes.served import ServedTestCase
 from tests.processes.test_vectors import Peer
 from tests.server.fixture import OWNER
 from tests.server.test_ingest import registration, running
@@ -19,15 +16,8 @@ from tests.server.test_ingest import registration, running
 _JOBS = 250  # three slices
 
 
-class Recompute(SynchronousTestCase):
+class Recompute(ServedTestCase):
     """The server's own certificate asks; a user may not."""
-
-    def setUp(self) -> None:
-        self.state = Path(self.mktemp()).absolute()
-        self.port = free_port()
-        server = Daemon("lb", self.state, "--port", str(self.port))
-        self.addCleanup(server.kill)
-        server.start()
 
     def _lb(self, *arguments: str, name: str = "host") -> tuple[int, str]:
         pair = ["--cert", str(self.state / f"pki/{name}.pem"), "--key", str(self.state / f"pki/{name}.key")]

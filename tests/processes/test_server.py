@@ -6,12 +6,10 @@ import json
 import random
 from pathlib import Path
 
-from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model import jobid
 from lb.model.query import Flag, of_job
-from lb.security.names import slash_form
 from lb.wire import http, il
 from lb.wire.lbxml import requests, results
 from tests.processes.daemon import Daemon, connect, free_port, replies
@@ -30,16 +28,12 @@ class Killed(SynchronousTestCase):
         self.server = Daemon("lb", self.state, "--port", str(self.port))
         self.addCleanup(self.server.kill)
 
-    def _user(self) -> str:
-        pem = (self.state / "pki/user.pem").read_bytes()
-        return slash_form(x509.load_pem_x509_certificate(pem))
-
     def test_nothing_acknowledged_is_lost(self) -> None:
         """Killed in the middle of pipelined events, many times: what was answered is there, and nothing twice."""
         seed = random.randrange(1 << 32)
         chance = random.Random(seed)
         self.server.start()
-        user = self._user()
+        user = self.server.user
         job = jobid.create(f"localhost:{self.port}")
         lines = [registration(job=str(job), user=user)]
         lines += [running(number, f"wn{number}", job=str(job), user=user) for number in range(1, EVENTS)]
