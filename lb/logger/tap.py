@@ -37,6 +37,7 @@ from lb.service.listening import Readiness, TLSPort
 from lb.service.metrics import registry
 from lb.service.monitoring import Monitoring, check_certificate
 from lb.service.options import Repeated
+from lb.service.starting import ending
 from lb.spool.errors import SpoolError
 from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
@@ -104,7 +105,8 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor
 
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    return compose(options, reactor)
+    with ending("lb-logger"):
+        return compose(options, reactor)
 
 
 def compose(options: Options, reactor: Any) -> MultiService:

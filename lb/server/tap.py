@@ -56,6 +56,7 @@ from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.metrics import figures, registry
 from lb.service.monitoring import Monitoring, WatchLimits, check_certificate
+from lb.service.starting import ending
 from lb.service.watch import Watch
 from lb.store.interface import StoreError
 from lb.web import wsdl
@@ -80,7 +81,8 @@ def makeService(options: Options) -> MultiService:
 
     sys.setswitchinterval(_SWITCH_INTERVAL)
     gc.set_threshold(_GARBAGE)
-    service = compose(options, reactor)
+    with ending("lb"):
+        service = compose(options, reactor)
     # Code, tables, and the registrations that were there are no garbage: they are not looked through again.
     gc.collect()
     gc.freeze()

@@ -26,6 +26,7 @@ from lb.security.state_directory import state_directory
 from lb.security.tls import EndpointCredentials
 from lb.security.voms import voms_directory
 from lb.service import logs
+from lb.service.starting import ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,14 @@ class DaemonOptions(usage.Options):
     def limits(self, kind: type[_T]) -> _T:
         """The bounds of one of the dataclasses in `bounds`, as they were chosen."""
         return kind(**{name: self[bound.option] for name, bound in bounds_of(kind).items()})
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Read the command line; under twistd and twist what is wrong with it ends the process by one line."""
+        if self._runner is None:
+            super().parseOptions(options)
+            return
+        with ending(self._runner.subCommand):
+            super().parseOptions(options)
 
     def postOptions(self) -> None:
         """Fill in what the command line left open, from the file and the defaults; check numbers."""
