@@ -146,7 +146,8 @@ class Ingest:
         if not entries:
             return
         try:
-            self._hopeful = (self._hopeful and self._in_hope(entries)) or self._with_care(entries, replies)
+            hopeful = self._hopeful and not any(map(_makes_subjobs, entries))
+            self._hopeful = (hopeful and self._in_hope(entries)) or self._with_care(entries, replies)
         except StoreError as error:
             self._unstored(entries, replies, error)
         except Exception as error:
@@ -405,6 +406,11 @@ class Ingest:
             error=str(error),
             line=submission.line[:1000],
         )
+
+
+def _makes_subjobs(entry: _Entry) -> bool:
+    """Whether an event is too dear to be taken in hope: all its subjobs are looked up, had it come before or not."""
+    return entry.event.type is rules.REGISTRATION and entry.event.number("nsubjobs") > 0
 
 
 def _relatives(entries: Iterable[_Entry], jobs: Iterable[StoredJob]) -> Iterator[str]:

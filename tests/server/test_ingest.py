@@ -132,6 +132,23 @@ class Ingesting(SynchronousTestCase):
                 self.server.send_all(lines)
                 self.assertEqual(asked, expected, lines)
 
+    def test_no_hope_for_subjobs(self) -> None:
+        """P10: a registration that comes again costs nothing of its many subjobs, which would all be looked up."""
+        collection = registration(jobtype="COLLECTION", nsubjobs=3)
+        self.server.send(collection)
+        self.server.close()
+        self.server = Server(self.directory)
+        loaded: set[str] = set()
+        load = self.server.writer.load
+
+        def loading(uniques: Collection[str]) -> dict[str, StoredJob]:
+            loaded.update(uniques)
+            return load(uniques)
+
+        with mock.patch.object(self.server.writer, "load", loading):
+            self.assertEqual(self.server.send(collection), il.OK)
+        self.assertEqual(loaded, {jobid.parse(JOB).unique})
+
     def test_bad_neighbours(self) -> None:
         """P5: lines that cannot be read and events that are refused leave the others of their batch alone."""
         other = JOB[:-1] + "x"
