@@ -5,24 +5,29 @@ Blocking, for the thread that owns the reading side. Every job passes `seen` (P7
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
 
-from lb.model.event import Event
+from lb.model.errors import LBError
 from lb.model.query import Flag
-from lb.model.status import PARENT_TYPES, STATES, JobStatus, JobType, State
+from lb.model.status import JDL_ATTRIBUTES, PARENT_TYPES, STATES, JobStatus, JobType, State
 from lb.security.acl import ACL
 from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.access import Access, access, anonymised, of_everybody, reduced, told, without_descriptions
 from lb.server.conditions import JobConditions
-from lb.server.events import read_events
+from lb.server.merging import EventSorter
 from lb.store.interface import JobEntry, Reader, StoredEvent
+from lb.wire import ulm
 from lb.wire.history import write_history
 
 _CHILDREN: Final = Flag.CHILDREN | Flag.CHILDSTAT | Flag.CHILDHIST_THOROUGH
+#: Events read at once for a history; bytes of a status without its descriptions.
+_PAGE: Final = 100
+_STATUS: Final = 4_096
 #: Views that let somebody read events as well (wire-query.md §9.1).
 _WITH_EVENTS: Final = frozenset({Access.FULL})
 
@@ -37,11 +42,12 @@ class Seen(NamedTuple):
 class Assembly:
     """Makes statuses of entries, for one reading side."""
 
-    def __init__(self, reader: Reader, policy: Callable[[], Policy], salt: str) -> None:
-        """`salt`: what makes this server's hashes of names its own."""
+    def __init__(self, reader: Reader, policy: Callable[[], Policy], salt: str, most: int = 0) -> None:
+        """`salt`: what makes this server's hashes of names its own; `most`: bytes of one status, 0 = no bound."""
         self._reader = reader
         self._policy = policy
         self._salt = salt
+        self._most = most
 
     def is_nobody(self, peer: Identity) -> bool:
         """Whether a peer has no name, and may read nothing either."""
@@ -64,17 +70,14 @@ class Assembly:
         found = self.seen(peer, entry)
         return found is not None and found.access in _WITH_EVENTS
 
-    def events(self, entry: JobEntry) -> list[Event]:
-        """All events of a job in event order."""
-        return read_events(self._reader.events(entry.key), condor=is_condor(entry))
-
     def event_pages(self, entry: JobEntry, most: int) -> Iterator[list[StoredEvent]]:
         """The events of a job in the order of arrival, so many at once."""
         return self._reader.finder.event_pages(entry.key, most)
 
     def status(self, peer: Identity, found: Seen, flags: Flag) -> JobStatus:
-        """The status with what the flags ask for (state-machine.md §17)."""
+        """The status with what the flags ask for (state-machine.md §17); E2BIG when that is more than one may have."""
         entry, allowed = found
+        room = _Room(self._most)
         status = entry.status
         if status.state == State.Undefined:
             status = msgspec.structs.replace(status, state=State.Unknown, lastUpdateTime=status.lastUpdateTime or 1)
@@ -84,23 +87,35 @@ class Assembly:
             acl = ACL.parse(entry.acl)
             status = msgspec.structs.replace(status, acl=entry.acl, access_rights=acl.access_rights())
         if status.jobtype in PARENT_TYPES:
-            status = self._with_children(peer, entry, status, flags)
+            status = self._with_children(peer, entry, status, flags, room)
         elif status.children_hist is None:
             status = msgspec.structs.replace(status, children_hist=[0] * STATES)
         if Flag.CLASSADD not in flags:
             status = without_descriptions(status)
         if Flag.HISTORY in flags:
             hidden = Access.ANONYMISED if Flag.ANONYMIZED in flags else allowed
-            events = (told(event, hidden, self._salt) for event in self.events(entry))
-            status = msgspec.structs.replace(status, history=write_history(events))
+            status = msgspec.structs.replace(status, history=self._history(entry, hidden, room))
         return self._named(status, allowed, flags)
+
+    def _history(self, entry: JobEntry, hidden: Access, room: _Room) -> str:
+        sorter = EventSorter(condor=is_condor(entry))
+        try:
+            for page in self.event_pages(entry, _PAGE):
+                for arrived, line in page:
+                    room.take(len(line))
+                    event = ulm.parse(line)
+                    event.arrived = arrived
+                    sorter.add(event, line)
+            return write_history(told(event, hidden, self._salt) for event in sorter)
+        finally:
+            sorter.close()
 
     def _named(self, status: JobStatus, allowed: Access, flags: Flag) -> JobStatus:
         if allowed is Access.ANONYMISED or Flag.ANONYMIZED in flags:
             return anonymised(status, self._salt)
         return status
 
-    def _with_children(self, peer: Identity, entry: JobEntry, status: JobStatus, flags: Flag) -> JobStatus:
+    def _with_children(self, peer: Identity, entry: JobEntry, status: JobStatus, flags: Flag, room: _Room) -> JobStatus:
         histogram = status.children_hist if Flag.CHILDHIST_FAST in flags else None
         children: list[str] | None = None
         states: list[JobStatus] | None = None
@@ -108,15 +123,17 @@ class Assembly:
         if flags & _CHILDREN == Flag.CHILDREN:
             children = [str(child) for child in self._reader.child_ids(parent)]
         elif flags & _CHILDREN:
-            found = list(self._reader.children(parent, texts=Flag.CHILDSTAT in flags))
-            if Flag.CHILDREN in flags:
-                children = [str(child.jobid) for child in found]
-            if Flag.CHILDSTAT in flags:
-                states = [state for child in found if (state := self._child(peer, child, flags)) is not None]
+            children, states, counts = [], [], [0] * STATES
+            for child in self._reader.children(parent, texts=Flag.CHILDSTAT in flags):
+                counts[child.status.state] += 1
+                if Flag.CHILDREN in flags:
+                    children.append(str(child.jobid))
+                state = self._child(peer, child, flags) if Flag.CHILDSTAT in flags else None
+                if state is not None:
+                    room.take(_size(state))
+                    states.append(state)
             if Flag.CHILDHIST_THOROUGH in flags:
-                histogram = [0] * STATES
-                for child in found:
-                    histogram[child.status.state] += 1
+                histogram = counts
         return msgspec.structs.replace(
             status, children=children or None, children_states=states or None, children_hist=histogram
         )
@@ -128,6 +145,28 @@ class Assembly:
         if found.access is Access.REDUCED:
             return reduced(child.status)
         return self._named(child.status, found.access, flags)
+
+
+class _Room:
+    """What is left of the bytes of a status."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+
+    def take(self, size: int) -> None:
+        """Raises E2BIG when there is no room for so much: before memory is spent on what follows (P10)."""
+        self._taken += size
+        if self._most and self._taken > self._most:
+            raise LBError(
+                errno.E2BIG,
+                f"Query result size limit exceeded: history and subjobs of one job have more than {self._most} bytes",
+            )
+
+
+def _size(status: JobStatus) -> int:
+    """About what a subjob's status takes."""
+    return _STATUS + sum(len(getattr(status, name) or "") for name in JDL_ATTRIBUTES)
 
 
 def is_condor(entry: JobEntry) -> bool:

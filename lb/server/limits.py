@@ -35,4 +35,11 @@ class ServerLimits:
         "cache-text", 16 * MEBIBYTE, Unit.BYTES, "characters of long texts kept in memory with them"
     )
     answer_jobs: int = bound("max-answer-jobs", 0, Unit.COUNT, "jobs in one answer", zero="as many as there are")
+    status_bytes: int = bound(
+        "max-status",
+        256 * MEBIBYTE,
+        Unit.BYTES,
+        "history and states of subjobs of one job, in memory while they are answered",
+        zero="as much as there is",
+    )
     answer_events: int = bound("max-answer-events", 0, Unit.COUNT, "events in one answer", zero="as many as there are")

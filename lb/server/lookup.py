@@ -62,11 +62,15 @@ class EventsAnswer(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Hard limits of the server, 0 = none; `no_index`: who may ask without one, 1 = administrators, 2 = everybody."""
+    """Hard limits of the server, 0 = none; `no_index`: who may ask without one, 1 = administrators, 2 = everybody.
+
+    `status_bytes`: of one status with its history and the states of its subjobs.
+    """
 
     jobs: int = 0
     events: int = 0
     no_index: int = 0
+    status_bytes: int = 0
 
 
 class Lookup:
@@ -83,7 +87,7 @@ class Lookup:
         self._reader = reader
         self._policy = policy
         self._limits = limits
-        self._assembly = Assembly(reader, policy, salt)
+        self._assembly = Assembly(reader, policy, salt, limits.status_bytes)
 
     # One job.
 

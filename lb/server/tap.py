@@ -116,7 +116,8 @@ def compose(options: Options, reactor: Any) -> MultiService:
             used.asked(kind)
 
     watch = Watch(asked, options.limits(WatchLimits).slow_query)
-    answers = AnswerLimits(storing.answer_jobs, storing.answer_events, administration.mode(options, "no-index", 0))
+    no_index = administration.mode(options, "no-index", 0)
+    answers = AnswerLimits(storing.answer_jobs, storing.answer_events, no_index, storing.status_bytes)
     questions = Questions(reading, Lookup(reader, lambda: policy, backend.salt, answers))
     outlets = brokered.outlets(counted)
     notifications = Notifications(
@@ -139,7 +140,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         owner=options.own_name,
         port=options["port"],
     )
-    changes = Changes(reader, Assembly(reader, lambda: policy, backend.salt))
+    changes = Changes(reader, Assembly(reader, lambda: policy, backend.salt, storing.status_bytes))
     feed = Feed(reading, changes, lambda: writer.last_change, reactor, reactor.callFromThread)
     cache = JobCache(storing.cached_jobs, storing.cached_text)
     statistics = administration.mode(options, "count-statistics", 1)

@@ -11,17 +11,19 @@ from unittest import mock
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from lb.model.jobid import parse
 from lb.model.query import Flag
-from lb.server import ingest
+from lb.server import assembly, ingest
 from lb.server.collector import Collector
 from lb.server.ingest import Submission
 from lb.server.jobcache import JobCache
 from lb.server.limits import ServerLimits
+from lb.server.lookup import Limits, Lookup
 from lb.server.submission import Stream, Unstored
 from lb.store.interface import StoreError
 from lb.wire import il
-from tests.server.fixture import OWNER, Server
-from tests.server.test_ingest import registration, running
+from tests.server.fixture import OWNER, Server, query_error
+from tests.server.test_ingest import JOB, registration, running
 
 
 class Batches(SynchronousTestCase):
@@ -134,6 +136,29 @@ class Memory(SynchronousTestCase):
         for count, code in ((2, 0), (3, 0), (4, errno.E2BIG)):
             server = self._server(max_subjobs=3)
             self.assertEqual(server.send(registration(jobtype="COLLECTION", nsubjobs=count)).minor, code)
+
+    def test_history(self) -> None:
+        """The history of one job is bounded by its events' bytes at n-1, n, n+1; without it the job is told."""
+        server = self._server()
+        server.send_all([registration(), running(1), running(2)])
+        entry = server.reader.job(parse(JOB).unique)
+        assert entry is not None
+        size = sum(len(event.line) for event in server.reader.events(entry.key))
+        for bound, code in ((size - 1, errno.E2BIG), (size, 0), (size + 1, 0), (0, 0)):
+            server.lookup = Lookup(server.reader, lambda: server.policy, "salt", Limits(status_bytes=bound))
+            self.assertEqual(query_error(server, JOB, "history", OWNER), code, bound)
+            self.assertEqual(query_error(server, JOB, "", OWNER), 0)
+
+    def test_states_of_subjobs(self) -> None:
+        """So are states of subjobs; ids and counts of them are told however many there are."""
+        server = self._server()
+        server.send(registration(jobtype="COLLECTION", nsubjobs=5))
+        for fit, code in ((4, errno.E2BIG), (5, 0), (6, 0)):
+            limits = Limits(status_bytes=fit * assembly._STATUS)
+            server.lookup = Lookup(server.reader, lambda: server.policy, "salt", limits)
+            self.assertEqual(query_error(server, JOB, "childstat", OWNER), code, fit)
+            status = server.status(JOB, "children+childhist_thorough")
+            self.assertEqual((len(status.children or ()), sum(status.children_hist or ())), (5, 5))
 
     def _collections(self, *counts: int) -> tuple[Server, list[int], list[str]]:
         server = self._server()
