@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
 from twisted.web.template import Flattenable, Tag, tags
 
 from lb.model.event import Event
@@ -63,7 +62,7 @@ def job_page(
     asked: address.Address,
     subject: str,
     live: str | None = None,
-) -> Deferred[bytes]:
+) -> bytes:
     """The page; `children` are the newest of them, `asked` is its own address, for links to its other pages.
 
     `live` as for `document`.
