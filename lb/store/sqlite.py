@@ -138,15 +138,18 @@ def _allocate(log: Path) -> None:
     """Lengthen the write-ahead log with zeros to the size that it will have.
 
     A commit then finds its blocks in place and its fsync has the data alone to write: without this, the commits of
-    the first 16 MB take 0.2 ms longer. SQLite takes zeros for the end of the log.
+    the first 16 MB take 0.2 ms longer. SQLite takes zeros for the end of the log. All or nothing: what is left of a
+    disk that is nearly full is for whoever needs it.
     """
     size = _CHECKPOINT_PAGES * (_PAGE + _FRAME)
-    with suppress(OSError), log.open("r+b") as file:  # a full disk shows when there is something to store
-        file.seek(0, os.SEEK_END)
-        while (missing := size - file.tell()) > 0:
-            file.write(bytes(min(missing, 1 << 20)))
-        file.flush()
-        os.fsync(file.fileno())
+    with suppress(OSError), log.open("r+b", buffering=0) as file:  # a full disk shows when there is something to store
+        begun = file.seek(0, os.SEEK_END)
+        try:
+            while (missing := size - file.tell()) > 0:
+                file.write(bytes(min(missing, 1 << 20)))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(begun)
 
 
 _JOB_COLUMNS = "j.id, j.unique_part, j.host, j.port, j.owner, j.owner_key, j.grey, j.parent, j.acl, j.status"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -109,6 +110,21 @@ class Storing(SynchronousTestCase):
         self.assertEqual([entry.jobid.unique for entry in found], ["a", "b", "c"])
         self.assertEqual([entry.jobid.unique for entry in reader.children("a")], ["b"])
         self.assertEqual(reader.parents(["a", "b", "c", "d"]), {"a"})
+
+    def test_log_without_place(self) -> None:
+        """P6: where there is no place for the whole log nothing is taken of what is left, and the store works."""
+        self.writer.close()
+        self.store.close()
+        self.store = SQLiteStore(self.path)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, before[1]))
+        try:
+            self.writer = self.store.writer()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        self.assertLess(Path(f"{self.path}-wal").stat().st_size, 1 << 20)
+        self.writer.write([job(self.writer.new_key(), "a")], [])
+        self.assertEqual(list(self.writer.load(["a"])), ["a"])
 
     def test_private(self) -> None:
         """Nobody but the server's account may read the files, wherever they are."""
