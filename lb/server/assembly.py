@@ -49,6 +49,10 @@ class Assembly:
         self._salt = salt
         self._most = most
 
+    def room(self) -> Room:
+        """For what an answer about one job carries."""
+        return Room(self._most)
+
     def is_nobody(self, peer: Identity) -> bool:
         """Whether a peer has no name, and may read nothing either."""
         return peer.name is None and of_everybody(self._policy(), peer) is Access.NONE
@@ -77,7 +81,7 @@ class Assembly:
     def status(self, peer: Identity, found: Seen, flags: Flag) -> JobStatus:
         """The status with what the flags ask for (state-machine.md §17); E2BIG when that is more than one may have."""
         entry, allowed = found
-        room = _Room(self._most)
+        room = self.room()
         status = entry.status
         if status.state == State.Undefined:
             status = msgspec.structs.replace(status, state=State.Unknown, lastUpdateTime=status.lastUpdateTime or 1)
@@ -97,7 +101,7 @@ class Assembly:
             status = msgspec.structs.replace(status, history=self._history(entry, hidden, room))
         return self._named(status, allowed, flags)
 
-    def _history(self, entry: JobEntry, hidden: Access, room: _Room) -> str:
+    def _history(self, entry: JobEntry, hidden: Access, room: Room) -> str:
         sorter = EventSorter(condor=is_condor(entry))
         try:
             for page in self.event_pages(entry, _PAGE):
@@ -115,7 +119,7 @@ class Assembly:
             return anonymised(status, self._salt)
         return status
 
-    def _with_children(self, peer: Identity, entry: JobEntry, status: JobStatus, flags: Flag, room: _Room) -> JobStatus:
+    def _with_children(self, peer: Identity, entry: JobEntry, status: JobStatus, flags: Flag, room: Room) -> JobStatus:
         histogram = status.children_hist if Flag.CHILDHIST_FAST in flags else None
         children: list[str] | None = None
         states: list[JobStatus] | None = None
@@ -147,8 +151,8 @@ class Assembly:
         return self._named(child.status, found.access, flags)
 
 
-class _Room:
-    """What is left of the bytes of a status."""
+class Room:
+    """What an answer about one job may still carry."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -160,7 +164,7 @@ class _Room:
         if self._most and self._taken > self._most:
             raise LBError(
                 errno.E2BIG,
-                f"Query result size limit exceeded: history and subjobs of one job have more than {self._most} bytes",
+                f"Query result size limit exceeded: history or subjobs of one job have more than {self._most} bytes",
             )
 
 

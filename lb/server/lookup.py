@@ -103,14 +103,15 @@ class Lookup:
         return [event for page in self.pages_of(peer, unique) for event in page]
 
     def pages_of(self, peer: Identity, unique: str) -> Iterator[list[Event]]:
-        """As `events_of`, in slices, which are empty until all have been found."""
+        """As `events_of`, in slices, which are empty until all have been found; E2BIG for more than one may have."""
         entry = self._entry(peer, unique)
         if not self._assembly.readable_events(peer, entry):
             raise forbidden("not owner")
-        sorter = EventSorter(condor=is_condor(entry))
+        sorter, room = EventSorter(condor=is_condor(entry)), self._assembly.room()
         try:
             for stored in self._assembly.event_pages(entry, PAGE):
                 for arrived, line in stored:
+                    room.take(len(line))
                     event = ulm.parse(line)
                     event.arrived = arrived
                     sorter.add(event, line)

@@ -15,8 +15,9 @@ from lb.model.event import Event
 from lb.model.seqcode import event_key
 from lb.wire import ulm
 
-#: Events held at once, some 2 kB each.
+#: Events held at once, some 2 kB each, and bytes of their lines: descriptions have megabytes.
 RUN: Final = 10_000
+RUN_BYTES: Final = 16 << 20
 #: Bytes read ahead of each run while they are merged.
 _AHEAD: Final = 64 << 10
 _HEAD: Final = struct.Struct("<qI")
@@ -25,10 +26,12 @@ _HEAD: Final = struct.Struct("<qI")
 class EventSorter:
     """Takes events in the order of their arrival and gives them in event order; `condor` as for `in_order`."""
 
-    def __init__(self, *, condor: bool = False, run: int = RUN) -> None:
+    def __init__(self, *, condor: bool = False, run: int = RUN, run_bytes: int = RUN_BYTES) -> None:
         self.count = 0
         self._key = event_key(condor=condor)
         self._run = run
+        self._run_bytes = run_bytes
+        self._held_bytes = 0
         self._held: list[tuple[Event, bytes]] = []
         self._file: IO[bytes] | None = None
         self._runs: list[tuple[int, int]] = []
@@ -37,7 +40,8 @@ class EventSorter:
         """One more event and the line it was read from."""
         self._held.append((event, line))
         self.count += 1
-        if len(self._held) == self._run:
+        self._held_bytes += len(line)
+        if len(self._held) == self._run or self._held_bytes >= self._run_bytes:
             self._spill()
 
     def _spill(self) -> None:
@@ -48,6 +52,7 @@ class EventSorter:
             self._file.write(_HEAD.pack(event.arrived or 0, len(line)) + line)
         self._runs.append((start, self._file.tell()))
         self._held.clear()
+        self._held_bytes = 0
 
     def __iter__(self) -> Iterator[Event]:
         """All events, once."""

@@ -195,6 +195,16 @@ class Long(Answered):
             self.assertEqual([event.arrived for event in sorter], wanted, run)
             sorter.close()
 
+    def test_great_events_merged(self) -> None:
+        """P10: a run ends at so many bytes of lines, however few events these are."""
+        line = running(1).encode()
+        for extra, held in ((-1, 0), (0, 0), (1, 3)):
+            sorter = EventSorter(run_bytes=3 * len(line) + extra)
+            self.addCleanup(sorter.close)
+            for _ in range(3):
+                sorter.add(ulm.parse(line), line)
+            self.assertEqual((len(sorter._held), len(list(sorter))), (held, 3), extra)
+
 
 class Bounded(Answered):
     """A bound on the size of an answer."""

@@ -11,6 +11,7 @@ from unittest import mock
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from lb.model.errors import LBError
 from lb.model.jobid import parse
 from lb.model.query import Flag
 from lb.server import assembly, ingest
@@ -147,6 +148,10 @@ class Memory(SynchronousTestCase):
         for bound, code in ((size - 1, errno.E2BIG), (size, 0), (size + 1, 0), (0, 0)):
             server.lookup = Lookup(server.reader, lambda: server.policy, "salt", Limits(status_bytes=bound))
             self.assertEqual(query_error(server, JOB, "history", OWNER), code, bound)
+            if code:
+                self.assertRaises(LBError, server.lookup.events_of, OWNER, parse(JOB).unique)
+            else:
+                self.assertEqual(len(server.lookup.events_of(OWNER, parse(JOB).unique)), 3)
             self.assertEqual(query_error(server, JOB, "", OWNER), 0)
 
     def test_states_of_subjobs(self) -> None:
