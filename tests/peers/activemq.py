@@ -1,10 +1,9 @@
 """A private ActiveMQ broker that speaks STOMP on loopback ports, plain and, given certificates, TLS."""
 
 import functools
-import shutil
-from contextlib import AbstractContextManager
 from xml.sax.saxutils import quoteattr
 
+from tests.peers.broker import PrivateBroker
 from tests.peers.certificates import STORE_PASSWORD, Certificates, shared_certificates
 from tests.peers.packages import ACTIVEMQ, absence, locate
 from tests.peers.process import PrivateProcess, free_ports, private_directory
@@ -69,7 +68,7 @@ log4j.appender.console.layout.ConversionPattern=%d %p %m%n
 JAVA = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
-class ActiveMQ:
+class ActiveMQ(PrivateBroker):
     """A running broker; the TLS port is None without certificates.
 
     Users may use queues and topics ``lb.…`` and topics ``grid.…``; ``refused.…`` may be read and not written.
@@ -120,24 +119,6 @@ class ActiveMQ:
     def pid(self) -> int:
         """The id of the broker's process."""
         return self._process.pid
-
-    def kill(self) -> None:
-        """End the broker at once; its files stay."""
-        self._process.stop()
-
-    def restart(self) -> None:
-        """Start the broker again after `kill`, on the same ports."""
-        self._process.start()
-        self._process.wait_until_ready()
-
-    def frozen(self) -> AbstractContextManager[None]:
-        """While it lasts the broker does nothing."""
-        return self._process.frozen()
-
-    def stop(self) -> None:
-        """End the broker at once and remove its files."""
-        self._process.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 @functools.cache

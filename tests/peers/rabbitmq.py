@@ -5,10 +5,9 @@ import functools
 import hashlib
 import json
 import os
-import shutil
 import subprocess
-from contextlib import AbstractContextManager
 
+from tests.peers.broker import PrivateBroker
 from tests.peers.certificates import Certificates, shared_certificates
 from tests.peers.packages import RABBITMQ, absence, locate
 from tests.peers.process import PrivateProcess, free_ports, private_directory
@@ -41,7 +40,7 @@ def _hash(password: str) -> str:
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
-class RabbitMQ:
+class RabbitMQ(PrivateBroker):
     """A running broker; the TLS ports are None without certificates."""
 
     def __init__(self, certificates: Certificates | None = None) -> None:
@@ -111,19 +110,6 @@ class RabbitMQ:
         """The ids of the broker and of its name server."""
         return self._process.pid, self._name_server.pid
 
-    def kill(self) -> None:
-        """End the broker at once; its files stay."""
-        self._process.stop()
-
-    def restart(self) -> None:
-        """Start the broker again after `kill`, on the same ports."""
-        self._process.start()
-        self._process.wait_until_ready()
-
-    def frozen(self) -> AbstractContextManager[None]:
-        """While it lasts the broker does nothing."""
-        return self._process.frozen()
-
     def control(self, *command: str) -> str:
         """What rabbitmqctl says."""
         words = [self._control, *command]
@@ -133,10 +119,9 @@ class RabbitMQ:
         return done.stdout
 
     def stop(self) -> None:
-        """End the broker at once and remove its files."""
-        self._process.stop()
+        """End broker and name server at once and remove their files."""
+        super().stop()
         self._name_server.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,9 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model import jobid
 from lb.model.jobid import JobId
-from lb.model.query import Flag, of_job
-from lb.wire import dglog, http, il
-from lb.wire.lbxml import requests, results
+from lb.wire import dglog, il
+from tests.processes.asked import history
 from tests.processes.daemon import PATIENCE, Daemon, connect, free_port, replies
 from tests.server.test_ingest import registration, running
 
@@ -68,18 +66,8 @@ class House(SynchronousTestCase):
 
     def nodes(self, job: JobId) -> list[str]:
         """The nodes of a job's Running events, in event order."""
-        connection = connect(self.port, self.state / "pki")
-        connection.sendall(http.request("POST", "/queryJobs", requests.write_jobs(of_job(job, Flag.HISTORY))))
-        reader, answered = http.ResponseReader(), []
-        while not answered:
-            data = connection.recv(65536)
-            self.assertTrue(data, "no answer")
-            answered = reader.feed(data)
-        connection.close()
-        (found,) = results.read_jobs(answered[0].body).jobs
-        assert found.status is not None
-        history = json.loads(found.status.history or "[]")
-        return [event["node"] for event in history if event["type"] == "Running"]
+        events = history(self.port, self.state / "pki", job)
+        return [event["node"] for event in events if event["type"] == "Running"]
 
     def wait_for(self, job: JobId, wanted: int) -> list[str]:
         """Ask until so many events are there; each question takes the server some time, so this is no busy loop."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model import jobid
-from lb.model.query import Flag, of_job
-from lb.wire import http, il
-from lb.wire.lbxml import requests, results
+from lb.wire import il
+from tests.processes.asked import history
 from tests.processes.daemon import Daemon, connect, free_port, replies
 from tests.server.test_ingest import registration, running
 
@@ -53,23 +51,9 @@ class Killed(SynchronousTestCase):
             self.server.kill()
             connection.close()
             self.server.start()
-        nodes = self._nodes(str(job))
+        nodes = [event.get("node") for event in history(self.port, self.state / "pki", job)]
         self.assertEqual(nodes[:acknowledged], [None, *(f"wn{number}" for number in range(1, acknowledged))])
         self.assertEqual(len(nodes), len(set(nodes)), f"seed {seed}: an event is there twice")
-
-    def _nodes(self, job: str) -> list[str | None]:
-        connection = connect(self.port, self.state / "pki")
-        document = requests.write_jobs(of_job(jobid.parse(job), Flag.HISTORY))
-        connection.sendall(http.request("POST", "/queryJobs", document))
-        reader, answers = http.ResponseReader(), []
-        while not answers:
-            data = connection.recv(65536)
-            self.assertTrue(data, "no answer")
-            answers = reader.feed(data)
-        connection.close()
-        (found,) = results.read_jobs(answers[0].body).jobs
-        assert found.status is not None
-        return [event.get("node") for event in json.loads(found.status.history or "[]")]
 
     def test_stopped(self) -> None:
         """A server that is asked to stop answers what it has taken and starts again."""
