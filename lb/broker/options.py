@@ -11,6 +11,7 @@ from typing import ClassVar
 from twisted.python import usage
 
 from lb.broker.url import BrokerURL, read_brokers
+from lb.broker.vouching import Vouching
 from lb.model.errors import LBError
 from lb.service.options import DaemonOptions, Repeated
 
@@ -30,3 +31,16 @@ class BrokerOptions(DaemonOptions):
             return read_brokers(self["broker"])
         except LBError as error:
             raise usage.UsageError(f"--broker: {error.description}") from None
+
+    def check_senders(self, option: str, broker: str, vouching: Vouching) -> None:
+        """Refuse `option` when it cannot be known from whom messages of a broker are."""
+        if not vouching.knows_some(broker):
+            raise usage.UsageError(
+                f"{option}: no user of broker {broker} is known; give --broker-user {broker}:USER=SUBJECT"
+            )
+        for url in self.brokers[broker]:
+            if not url.vouches:
+                raise usage.UsageError(
+                    f"{option}: over {url} nobody says who sent a message; "
+                    "give an amqp URL for RabbitMQ, for ActiveMQ the option vouched=JMSXUserID (docs/brokers.md)"
+                )

@@ -65,6 +65,11 @@ class BrokerURL:
         return self.user_id or self.user or (None if self.tls else "guest")
 
     @property
+    def vouches(self) -> bool:
+        """Whether it can be known who sent a message that comes this way."""
+        return self.driver != "stomp" or self.vouched is not None
+
+    @property
     def tls(self) -> bool:
         """Whether the connection is encrypted."""
         return SCHEMES[self.scheme].tls

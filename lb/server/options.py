@@ -122,11 +122,9 @@ class Options(NotifyOptions):
         except LBError as error:
             raise usage.UsageError(f"--collect: {error.description}") from None
         for source in sources:
-            if not source.as_logger and not vouching.knows_some(source.broker):
-                raise usage.UsageError(
-                    f"--collect {source}: no user of broker {source.broker} is known; "
-                    f"give --broker-user {source.broker}:USER=SUBJECT, or as=logger to believe what events say"
-                )
+            if not source.as_logger:
+                option = f"--collect {source} without as=logger, which believes what events say"
+                self.check_senders(option, source.broker, vouching)
         return sources
 
     def read_families(self) -> Families:

@@ -254,7 +254,7 @@ class OptionTests(SynchronousTestCase):
         """All may stand in the file, in tables where they have keys."""
         path = Path(self.mktemp())
         path.write_text(
-            'broker = { site = "amqp://one stomp://two" }\n'
+            'broker = { site = "amqp://one stomp://two?vouched=JMSXUserID" }\n'
             'collect = ["site:/queue/a", "site:/topic/b,as=logger"]\n'
             'broker-user = { "site:CN=x,O=y" = "/O=y/CN=x FQAN:/vo" }\n'
         )
@@ -271,7 +271,11 @@ class OptionTests(SynchronousTestCase):
         for arguments, words in (
             (("--collect", "site:/queue/q"), "--collect: 'site:/queue/q': there is no broker site"),
             ((*broker, "--collect", "site"), "--collect: 'site' is not NAME:DESTINATION"),
-            ((*broker, "--collect", "site:/queue/q"), "give --broker-user site:USER=SUBJECT, or as=logger"),
+            ((*broker, "--collect", "site:/queue/q"), "give --broker-user site:USER=SUBJECT"),
+            (
+                ("--broker", "site=stomp://h", "--collect", "site:/queue/q", "--broker-user", "site:u=/CN=u"),
+                "over stomp://h:61613 nobody says who sent a message",
+            ),
             ((*broker, "--broker-user", "site:a=b"), "--broker-user: 'site:a=b' is not BROKER:USER=/SUBJECT"),
         ):
             self.assertIn(words, self.refused(*arguments))

@@ -135,7 +135,11 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     """``--address`` and ``--socket``."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--address", "-a", type=readable(_read_place), metavar="HOST:PORT", help="where notifications are to arrive"
+        "--address",
+        "-a",
+        type=readable(_read_place),
+        metavar="ADDRESS",
+        help="where notifications are to arrive: HOST:PORT, or x-msg://BROKER/DESTINATION of the server's brokers",
     )
     group.add_argument("--socket", "-s", type=whole(0), metavar="FD", help="an open socket on which they are to arrive")
 

@@ -55,11 +55,7 @@ class NotifyOptions(BrokerOptions):
         except LBError as error:
             raise usage.UsageError(f"--agent: {error.description}") from None
         for control in controls:
-            if not vouching.knows_some(control.broker):
-                raise usage.UsageError(
-                    f"--agent: no user of broker {control.broker} is known; "
-                    f"give --broker-user {control.broker}:USER=SUBJECT"
-                )
+            self.check_senders("--agent", control.broker, vouching)
         if len({control.broker for control in controls}) < len(controls):
             raise usage.UsageError("--agent: give one destination for each broker")
         return controls
