@@ -197,6 +197,17 @@ class Purges(Case):
         self.assertEqual(self._code(str(child)), errno.EIDRM)
         self.assertEqual(self.lb.everything(), {})
 
+    def test_families_by_age(self) -> None:
+        """Subjobs that sort before and behind their parent go with it, each of them once, also in the list."""
+        self.lb.server.send(registration(jobtype="COLLECTION", nsubjobs=40))
+        uniques = sorted(jobid.unique for jobid in self.lb.everything())
+        self.assertNotIn(parse(JOB).unique, (uniques[0], uniques[-1]))
+        timeouts = [0] * STATES
+        expected = self._dry(timeouts)
+        purged = self.lb.purge(timeouts=tuple(timeouts), flags=REALLY | LISTED).jobs or ()
+        self.assertEqual(sorted(parse(each).unique for each in purged), uniques)
+        self.assertEqual(sorted(purged), sorted(expected))
+
     def test_foreign_id(self) -> None:
         """security.md §18, 2: another server's job with the same unique part is none of ours."""
         self.lb.server.send(registration())
@@ -477,7 +488,7 @@ class Archives(Case):
         self.assertEqual(
             lines, [b"DG.ARRIVED=20270115080000.000000 " + registration(job=each).encode() for each in ids]
         )
-        self.lb.load(f"{path}#job00001")
+        self.lb.load(f"{path.name}#job00001")  # found beside dumps and purges by its name
         self.assertEqual([str(jobid) for jobid in self.lb.everything()], [ids[1]])
         self.lb.load(str(path))
         self.assertEqual(len(self.lb.everything()), len(before))

@@ -184,12 +184,14 @@ class Load:
 
     def _find(self, name: str) -> tuple[Path, str | None]:
         text, mark, unique = name.partition("#")
-        path = Path(os.path.realpath(text if text.startswith("/") else self._directories[0] / text))
+        # A name alone, as listings of the directories show it, is looked for in each of them.
+        named = [Path(os.path.realpath(directory / text)) for directory in self._directories]
+        path = next(filter(Path.is_file, named), named[0])
         if not any(path.is_relative_to(os.path.realpath(directory)) for directory in self._directories):
             places = ", ".join(map(str, self._directories))
             raise forbidden(f"{text[:1000]} is not in a directory that is loaded from: {places}")
         if not path.is_file():
-            raise missing("Server can not open the file")
+            raise missing(f"Server can not open the file {text[:1000]}")
         return path, unique if mark else None
 
 

@@ -77,8 +77,11 @@ class Choice:
             yield self._entries(places)
 
     def _meant(self, entry: JobEntry) -> bool:
-        if entry.parent is not None and self._reader.job(entry.parent) is not None and not self._in_circle(entry):
-            return False  # its parent decides
+        if entry.parent is not None:
+            if self._reader.job(entry.parent) is not None and not self._in_circle(entry):
+                return False  # its parent decides
+            if self._reader.job(entry.jobid.unique) is None:
+                return False  # it went with its parent since this slice was read
         if self._jobs is not None:
             named = self._jobs[entry.jobid.unique]
             return (named.host.lower(), named.port) == (entry.jobid.host.lower(), entry.jobid.port)
