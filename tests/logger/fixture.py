@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -33,6 +32,7 @@ from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
 from lb.wire import dglog, il
 from tests.broker.fakes import FakeOpener
+from tests.service.connected import Transport, connected
 
 PRODUCER = Identity("/O=Test/CN=Producer")
 RECEIPT = 7000
@@ -75,22 +75,6 @@ class SteppedWriter:
             job, done = self.jobs.popleft()
             job()
             done()
-
-
-class Transport(StringTransport):
-    """A transport that can be cut and tells how often it was written to."""
-
-    aborted = False
-    writes = 0
-
-    def setTcpNoDelay(self, enabled: bool) -> None: ...
-
-    def write(self, data: bytes) -> None:
-        self.writes += 1
-        super().write(data)
-
-    def abortConnection(self) -> None:
-        self.aborted = True
 
 
 @implementer(IStreamClientEndpoint)
@@ -209,13 +193,7 @@ class Logger:
 
     def producer(self, peer: Identity = PRODUCER) -> tuple[ProducerPort, Transport]:
         """A connection of a producer."""
-        port = self.port.buildProtocol(None)
-        assert isinstance(port, ProducerPort)
-        transport = Transport()
-        port.makeConnection(transport)
-        port.peer = peer
-        port.handshakeCompleted()
-        return port, transport
+        return connected(self.port, ProducerPort, peer)
 
     def log(self, *lines: bytes) -> Transport:
         """Send lines in one write over a new connection and run the disk."""

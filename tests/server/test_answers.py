@@ -34,8 +34,8 @@ from lb.wire import http, ulm
 from lb.wire.lbxml import indices, requests, results, sequence
 from tests.server.fixture import OTHER, OWNER, Server
 from tests.server.test_ingest import JOB, registration, running
-from tests.server.test_main_port_bounds import Transport
 from tests.server.test_ports import Later
+from tests.service.connected import Transport
 
 
 def ask(path: str, document: bytes) -> bytes:

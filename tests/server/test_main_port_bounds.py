@@ -8,7 +8,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -21,21 +20,11 @@ from lb.server.queryconnection import QueryConnection, QueryFactory
 from lb.web.site import site
 from lb.wire import http
 from tests.server.fixture import OWNER
+from tests.service.connected import Transport
 from tests.web.fixture import GivenJobs
 
 LIMITS = QueryLimits(request_bytes=1_000_000, window_requests=3)
 ANSWER = http.response(200, b"<answer/>")
-
-
-class Transport(StringTransport):
-    """A transport that can be cut."""
-
-    aborted = False
-
-    def setTcpNoDelay(self, enabled: bool) -> None: ...
-
-    def abortConnection(self) -> None:
-        self.aborted = True
 
 
 class Answers:

@@ -11,7 +11,6 @@ from unittest import mock
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -31,19 +30,9 @@ from lb.wire import http, il
 from lb.wire.lbxml import requests, results
 from tests.server.fixture import OTHER, OWNER, Server
 from tests.server.test_ingest import JOB, registration, running
+from tests.service.connected import Transport, connected
 
 LIMITS = Limits(connections=2, message_bytes=100_000, anonymous_bytes=1_000, window_events=3)
-
-
-class Transport(StringTransport):
-    """A transport that can be cut."""
-
-    aborted = False
-
-    def setTcpNoDelay(self, enabled: bool) -> None: ...
-
-    def abortConnection(self) -> None:
-        self.aborted = True
 
 
 class Later:
@@ -87,13 +76,7 @@ class Ports(SynchronousTestCase):
         self.factory = ExchangeFactory(partial(StorePort, self.collector, LIMITS), self.clock, LIMITS)
 
     def _connect(self, peer: Any = OWNER) -> tuple[StorePort, Transport]:
-        port = self.factory.buildProtocol(None)
-        assert isinstance(port, StorePort)
-        transport = Transport()
-        port.makeConnection(transport)
-        port.peer = peer
-        port.handshakeCompleted()
-        return port, transport
+        return connected(self.factory, StorePort, peer)
 
     def test_any_split(self) -> None:
         """Frames cut at every byte are answered, in order."""

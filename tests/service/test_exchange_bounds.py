@@ -10,27 +10,16 @@ from functools import partial
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.security.identity import ANONYMOUS, Identity
 from lb.service.bounds import Budget, Limits
 from lb.service.exchange import Exchange, ExchangeFactory, described
 from lb.wire import il
+from tests.service.connected import Transport, connected
 
 LIMITS = Limits(message_bytes=4_000_000, anonymous_bytes=1_000)
 PEER = Identity("/O=Test/CN=Peer")
-
-
-class Transport(StringTransport):
-    """A transport that can be cut."""
-
-    aborted = False
-
-    def setTcpNoDelay(self, enabled: bool) -> None: ...
-
-    def abortConnection(self) -> None:
-        self.aborted = True
 
 
 class Port(Exchange):
@@ -69,13 +58,7 @@ class Bounds(SynchronousTestCase):
         self._begin(LIMITS)
 
     def _connect(self, peer: Identity = PEER) -> tuple[Port, Transport]:
-        port = self.factory.buildProtocol(None)
-        assert isinstance(port, Port)
-        transport = Transport()
-        port.makeConnection(transport)
-        port.peer = peer
-        port.handshakeCompleted()
-        return port, transport
+        return connected(self.factory, Port, peer)
 
     def _pass(self, seconds: float) -> None:
         self.clock.pump([1.0] * int(seconds))
