@@ -115,7 +115,13 @@ class Requests:
         address = self._address(request.destination)
         listener = request.listener or _temporary(asker.reply_to)
         entry = Entry(
-            str(self._id(asker)), str(asker.owner.name), address, 0, 0, self._place(request.destination), listener
+            str(self._id(asker, request)),
+            str(asker.owner.name),
+            address,
+            0,
+            0,
+            self._place(request.destination),
+            listener,
         )
         if self._book.get(entry.notifid) is None and len(self._book) >= self._limits.registrations:
             raise LBError(errno.ENOSPC, f"the agent looks after {len(self._book)} registrations, more are not taken")
@@ -174,12 +180,16 @@ class Requests:
             raise forbidden("Only owner could access the notification")
         return entry
 
-    def _id(self, asker: Asker) -> JobId:
-        """An id that the same request gets whenever it comes; the sender's name makes it nobody else's."""
+    def _id(self, asker: Asker, request: messages.New) -> JobId:
+        """An id that the same request gets whenever it comes; the sender's name makes it nobody else's.
+
+        Not of the message's id alone: there are clients that give all their messages one.
+        """
         if not asker.message:
             return notifid.of_unique(self._registrar.server, _PREFIX + notifid.create("h").notification[:20])
-        said = "\0".join((self._broker, str(asker.owner.name), asker.message))
-        digest = hashlib.blake2b(said.encode("utf-8", "surrogateescape"), digest_size=_UNIQUE_BYTES).digest()
+        said = "\0".join((self._broker, str(asker.owner.name), asker.message)).encode("utf-8", "surrogateescape")
+        said += b"\0" + msgspec.json.encode(request)
+        digest = hashlib.blake2b(said, digest_size=_UNIQUE_BYTES).digest()
         return notifid.of_unique(self._registrar.server, _PREFIX + urlsafe_b64encode(digest).decode("ascii"))
 
     def _address(self, destination: str) -> str:

@@ -224,6 +224,14 @@ class RequestTests(AgentTestCase):
         self.refused(errno.ENOTCONN, request="new", destination=TOPIC)
         self.assertEqual(self.ask(request="new", destination=TOPIC, listener="/queue/other").get("listening"), None)
 
+    def test_another_under_the_same_id(self) -> None:
+        """A client that gives all its messages one id gets the registrations it asked for, each its own."""
+        first = self.new(conditions="status=done")
+        self.messages -= 1
+        second = self.new(conditions="status=running")
+        self.assertNotEqual(first, second)
+        self.assertEqual(len(self.registrar.made), 2)
+
     def test_the_same_again(self) -> None:
         """P3: a request that comes again, its answer having been lost, makes no second registration."""
         delivery = self.send(request="new", destination=TOPIC)
