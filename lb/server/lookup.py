@@ -10,27 +10,23 @@ import errno
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from lb.model.errors import LBError, forbidden, invalid, missing
+from lb.model.errors import LBError, forbidden, missing
 from lb.model.event import Event
 from lb.model.indexing import Index
-from lb.model.jobid import JobId
-from lb.model.query import Attribute, Condition, Flag, Operator, Query, Results, own_jobs
+from lb.model.query import Attribute, Flag, Operator, Query, Results, own_jobs
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
 from lb.server.access import Access
 from lb.server.assembly import Assembly, Seen, is_condor
+from lb.server.candidates import PAGE, Candidates, cut, needs_texts, wanted_job
 from lb.server.conditions import JobConditions, check_effort, event_meets
 from lb.server.merging import EventSorter
-from lb.server.planner import Plan, check_index, plan
+from lb.server.planner import check_index
 from lb.store.interface import Connection, JobEntry, Reader
 from lb.wire import ulm
 
-#: Attributes of conditions that need the long texts of a job.
-_NEEDS_TEXTS: Final = frozenset({Attribute.JDL_ATTR})
 _LIMIT_EXCEEDED: Final = "Query result size limit exceeded"
-#: Jobs, or events, that one slice looks at: some 5 ms.
-PAGE: Final = 100
 
 
 class Answer(NamedTuple):
@@ -88,6 +84,7 @@ class Lookup:
         self._policy = policy
         self._limits = limits
         self._assembly = Assembly(reader, policy, salt, limits.status_bytes)
+        self._candidates = Candidates(reader, self._assembly)
 
     # One job.
 
@@ -152,7 +149,7 @@ class Lookup:
         if peer.name is None:
             raise forbidden("user not authenticated")
         none = True
-        for page in self._matching(peer, own_jobs(flags)):
+        for page in self._candidates.matching(peer, own_jobs(flags)):
             none = none and not page
             yield [self._answered(peer, found, flags) for found in page]
         if none:
@@ -197,7 +194,7 @@ class Lookup:
         yield from self._parts(peer, query, after, most)
 
     def _parts(self, peer: Identity, query: Query, after: str, most: int) -> Iterator[list[JobStatus]]:
-        for page in self._matching(peer, query, after, most + 1 if most else 0):
+        for page in self._candidates.matching(peer, query, after, most + 1 if most else 0):
             yield [self._answered(peer, found, query.flags) for found in page]
 
     def newest(
@@ -211,8 +208,8 @@ class Lookup:
         self._check_listed(peer, query)
         count = 0
         conditions = JobConditions(query.jobs, peer.name)
-        for keys, last in _cut(self._newest(peer, query, before), most):
-            entries = {entry.key: entry for entry in self._reader.entries(keys, texts=_needs_texts(query))}
+        for keys, last in cut(self._candidates.newest(peer, query, before), most):
+            entries = {entry.key: entry for entry in self._reader.entries(keys, texts=needs_texts(query))}
             found = []
             for key in keys:
                 entry = entries.get(key)
@@ -224,17 +221,6 @@ class Lookup:
                     return
             count += len(found)
             yield found, last
-
-    def _newest(self, peer: Identity, query: Query, before: int | None) -> Iterator[tuple[list[int], int]]:
-        """Keys of the jobs that may meet a query, newest first, a slice at a time, with the key to go on behind."""
-        found = self._plan(peer, query)
-        if found.uniques is not None:
-            named = (entry.key for entry in self._reader.jobs(found.uniques))
-            keys = sorted((key for key in named if before is None or key < before), reverse=True)
-            for start in range(0, len(keys), PAGE):
-                yield keys[start : start + PAGE], keys[start : start + PAGE][-1]
-            return
-        yield from self._reader.finder.newest(found.selection, before, PAGE)
 
     def parents(self, uniques: Collection[str]) -> set[str]:
         """Those of these jobs that have subjobs, whoever may see these: what it saves is to ask for them in vain."""
@@ -280,7 +266,7 @@ class Lookup:
         limit = self._limit(query, self._limits.events)
         sorter: EventSorter | None = None
         try:
-            for page in self._matching(peer, query):
+            for page in self._candidates.matching(peer, query):
                 for entry, allowed in page:
                     if allowed is not Access.FULL:
                         continue
@@ -339,55 +325,13 @@ class Lookup:
         if self._assembly.is_nobody(peer):
             return missing("no matching jobs found")
         if len(query.jobs) == 1 and len(query.jobs[0]) == 1:
-            wanted = _wanted_job(query.jobs[0][0])
+            wanted = wanted_job(query.jobs[0][0])
             entry = self._reader.job(wanted.unique) if wanted is not None else None
             if entry is not None and self._assembly.seen(peer, entry) is None:
                 return forbidden("not owner")
-        named = [[job.unique for job in map(_wanted_job, group) if job is not None] for group in query.jobs]
+        named = [[job.unique for job in map(wanted_job, group) if job is not None] for group in query.jobs]
         gone = self._gone([unique for group in named for unique in group]) if all(named) else None
         return gone or missing("no matching jobs found")
-
-    # Which jobs are looked at.
-
-    def _matching(self, peer: Identity, query: Query, after: str = "", most: int = 0) -> Iterator[list[Seen]]:
-        """The jobs that meet a query and may be read, a slice at a time; `most` as in `_cut`."""
-        texts = _needs_texts(query)
-        wanted = [job for group in query.jobs for job in map(_wanted_job, group) if job is not None]
-        nobody = self._assembly.is_nobody(peer)
-        conditions = JobConditions(query.jobs, peer.name)
-        for entries in self._candidates(peer, query, after, most, texts=texts):
-            if wanted and not nobody:
-                _check_server(entries, wanted)
-            yield [found for entry in entries if (found := self._assembly.met(peer, conditions, entry)) is not None]
-
-    def _plan(self, peer: Identity, query: Query) -> Plan:
-        finder = self._reader.finder
-        columns = {column for index in finder.indices() for column in index}
-        return plan(query, peer.name, columns, finder.estimate)
-
-    def _candidates(
-        self, peer: Identity, query: Query, after: str, most: int, *, texts: bool
-    ) -> Iterator[list[JobEntry]]:
-        found = self._plan(peer, query)
-        if found.uniques is not None:
-            uniques = [unique for unique in found.uniques if unique > after]
-            for start in range(0, len(uniques), PAGE):
-                yield self._reader.jobs(uniques[start : start + PAGE], texts=texts)
-            return
-        pages = ([place.key for place in page] for page in self._reader.finder.pages(found.selection, after, PAGE))
-        for keys, _ in _cut(((keys, 0) for keys in pages), most):
-            yield self._reader.entries(keys, texts=texts) if keys else []
-
-
-def _cut(pages: Iterator[tuple[list[int], int]], most: int) -> Iterator[tuple[list[int], int]]:
-    """Pages of keys, cut behind the first `most` ones, 0 = nowhere: where all of them are meant, no more are read."""
-    for keys, last in pages:
-        if 0 < most < len(keys):
-            yield keys[:most], keys[most - 1]
-            keys = keys[most:]
-            most = 0
-        yield keys, last
-        most = max(0, most - len(keys))
 
 
 def was_cut(error: LBError, query: Query) -> bool:
@@ -408,20 +352,8 @@ def _sliced(events: Iterator[Event] | EventSorter, limit: int) -> Iterator[list[
     yield page
 
 
-def _needs_texts(query: Query) -> bool:
-    return Flag.CLASSADD in query.flags or any(
-        condition.attribute in _NEEDS_TEXTS for group in query.jobs for condition in group
-    )
-
-
 def _of_one_job(query: Query) -> bool:
-    return any(len(group) == 1 and _wanted_job(group[0]) is not None for group in query.jobs)
-
-
-def _wanted_job(condition: Condition) -> JobId | None:
-    if condition.attribute is Attribute.JOBID and condition.operator is Operator.EQUAL:
-        return condition.value if isinstance(condition.value, JobId) else None
-    return None
+    return any(len(group) == 1 and wanted_job(group[0]) is not None for group in query.jobs)
 
 
 def _asks_for_own(query: Query) -> bool:
@@ -432,12 +364,3 @@ def _asks_for_own(query: Query) -> bool:
         for group in query.jobs
         for condition in group
     )
-
-
-def _check_server(entries: list[JobEntry], wanted: list[JobId]) -> None:
-    """A job is asked for under the id it has here; another server's id must not lead to it (security.md §18, 2)."""
-    known = {entry.jobid.unique: entry.jobid for entry in entries}
-    for job in wanted:
-        here = known.get(job.unique)
-        if here is not None and (here.host.lower(), here.port) != (job.host.lower(), job.port):
-            raise invalid(f"{job}: does not match server address ({here.server})")

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lb.model import jobid
 from lb.model.status import State
 from lb.security.identity import Identity
+from lb.server.lookup import Lookup
 from lb.server.recomputation import Recomputation, Report
 from lb.server.renewal import renewal
 from lb.state.job import VERSION, decode, encode
@@ -83,7 +84,9 @@ class Checking(SynchronousTestCase):
         self._rewrite(self.first, '"ce_node":"wn1"', '"ce_node":"as it was then"')
         self.server.close()
         self.server = Server(self.directory)
-        self.server.lookup._reader = self.server.reader = self.server.store.reader(renewal())
+        self.server.reader.close()
+        self.server.reader = self.server.store.reader(renewal())
+        self.server.lookup = Lookup(self.server.reader, lambda: self.server.policy, "salt")
         self.assertEqual(self.server.status(self.first).ce_node, "wn1")
         self.server.send(done(2, job=self.first))
         row = self.server.writer.load([jobid.parse(self.first).unique])[jobid.parse(self.first).unique]
