@@ -154,11 +154,6 @@ class JobConditions:
         return all(group.hold(status, jobid) for group in self._groups)
 
 
-def job_meets(groups: tuple[Group, ...], status: JobStatus, jobid: JobId, peer: str | None) -> bool:
-    """Whether one job meets all groups; of many jobs `JobConditions` are asked."""
-    return JobConditions(groups, peer).hold(status, jobid)
-
-
 def check_effort(jobs: tuple[Group, ...], events: tuple[Group, ...] = ()) -> None:
     """Refuse with E2BIG what would ask too much of each job or event (P10)."""
     effort = JobConditions(jobs, None).effort + sum(map(len, events))

@@ -18,7 +18,7 @@ from lb.security.acl import ACL, Entry, IdType, Permission, PermissionType
 from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
 from lb.server.access import Access, access
-from lb.server.conditions import job_meets, job_value
+from lb.server.conditions import JobConditions, job_value
 from lb.server.notify import matcher as matcher_module
 from lb.server.notify.change import NEW, Change
 from lb.server.notify.matcher import Matcher
@@ -145,7 +145,7 @@ def _naively(
 
     def holds(condition: Condition) -> bool:
         if condition.operator is not Operator.CHANGED:
-            return job_meets(((condition,),), after, job.jobid, one.owner)
+            return JobConditions(((condition,),), one.owner).hold(after, job.jobid)
         if before is None:
             return True
         about = (condition.attribute, condition.name, condition.state)
