@@ -55,6 +55,15 @@ class Intake(SynchronousTestCase):
         self.assertFalse(any(result["again"] for result in found["results"]))
         self.assertEqual(len(self.served.get("/jobs/xyz/events")["events"]), 2)
 
+    def test_without_times(self) -> None:
+        """P2: events that tell no time are events of their own, in the order in which they came."""
+        self.served.post(REGISTRATION)
+        tags = [{**TAG, "value": str(number)} for number in range(3)]
+        self.assertEqual(document(self.served.post(tags))["stored"], 3)
+        self.assertEqual(document(self.served.post({**TAG, "value": "3"})), STORED)
+        events = self.served.get("/jobs/xyz/events")["events"]
+        self.assertEqual([event["value"] for event in events if event["type"] == "UserTag"], ["0", "1", "2", "3"])
+
     def test_lines(self) -> None:
         """NDJSON: an event a line, a broken line among them is a result like others."""
         body = b"\n".join([msgspec.json.encode(REGISTRATION), b"{broken", b"", msgspec.json.encode(TAG), b""])

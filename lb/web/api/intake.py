@@ -43,6 +43,8 @@ class Intake:
     def __init__(self, storing: Storing, limits: APILimits) -> None:
         self._storing = storing
         self._limits = limits
+        #: The last time that was given to an event, microseconds.
+        self._given = 0
 
     async def post(self, asked: Asked, now: int) -> Answer:
         """Store the events of a body; `now`: microseconds since the epoch.
@@ -55,8 +57,10 @@ class Intake:
             raise Problem(503, errno.EAGAIN, "more events wait to be stored than should; come again")
         results: list[LBError | il.Reply] = []
         lines: list[bytes] = []
-        defaults = Defaults(now, asked.host)
         for document in documents:
+            # Equal times would make duplicates of events that tell none.
+            self._given = max(now, self._given + 1)
+            defaults = Defaults(self._given, asked.host)
             try:
                 lines.append(_line(document, defaults, asked.peer))
             except LBError as error:
