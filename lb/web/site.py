@@ -82,6 +82,11 @@ class Channel(HTTPChannel):
     MAX_LENGTH = MAX_LINE
     totalHeadersSize = MAX_HEAD
 
+    def resetTimeout(self) -> None:
+        """The time of a head runs from its first byte, not from the last that came; a body has a bound of its own."""
+        if self._body or not (self.requests or self._buffer):
+            super().resetTimeout()  # type: ignore[no-untyped-call]
+
     def lineLengthExceeded(self, line: bytes) -> None:
         self.transport.write(http.response(400, content_type="text/plain", reason="HTTP Request line too long"))
         self.loseConnection()  # type: ignore[no-untyped-call]

@@ -51,7 +51,8 @@ class Asking:
 
     def __init__(self, jobs: Any, peer_of: Callable[[Any], Identity] = lambda transport: OWNER) -> None:
         self.transport = StringTransport()
-        self.channel: Any = site(jobs, Clock(), peer_of).buildProtocol(None)
+        self.clock = Clock()
+        self.channel: Any = site(jobs, self.clock, peer_of).buildProtocol(None)
         self.channel.makeConnection(self.transport)
 
     def send(self, data: bytes) -> list[http.Response]:
@@ -63,6 +64,22 @@ class Asking:
 
 class Headers(SynchronousTestCase):
     """What goes with every answer."""
+
+    def test_slow_head(self) -> None:
+        """P10: a head that comes byte by byte, or line by line, has the time of one, however often something comes."""
+        lines = [b"GET / HTTP/1.1\r\n", *(b"a%d: b\r\n" % number for number in range(10))]
+        for pieces in ([b"%c" % byte for byte in b"GET /?version"], lines):
+            asking = Asking(GivenJobs(JOB))
+            self.assertEqual(len(asking.send(b"GET /?version HTTP/1.1\r\nUser-Agent: x\r\n\r\n")), 1)
+            limit = asking.channel.factory.timeOut
+            asking.send(pieces[0])
+            for number in range(1, 10):
+                asking.clock.advance(limit / 10)
+                asking.send(pieces[number])
+            self.assertFalse(asking.transport.disconnecting)
+            asking.clock.advance(limit / 10)
+            self.assertTrue(asking.transport.disconnecting)
+            asking.channel.connectionLost(Failure(ConnectionDone()))
 
     def test_policy(self) -> None:
         """Every answer, good or bad, carries the strict policy and is never kept or framed."""
