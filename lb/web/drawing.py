@@ -78,8 +78,8 @@ def _dots(picture: Layout) -> list[Tag]:
         circle = svg("circle", cx=dot.x, cy=y, r=5.0 if dot.number == 1 else 8.5)
         parts = [svg("title", dot.hint), circle]
         if dot.number > 1:
-            count = str(dot.number) if dot.number < 100 else "99+"
-            parts.append(svg("text", count, x=dot.x, y=y + 3.5, text_anchor="middle"))
+            count, class_ = (str(dot.number), "some") if dot.number < 100 else ("99+", "many")
+            parts.append(svg("text", count, x=dot.x, y=y + 3.5, text_anchor="middle", class_=class_))
         drawn.append(svg("g", *parts, class_="dot"))
     return drawn
 

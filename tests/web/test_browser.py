@@ -133,6 +133,23 @@ class Browser(TestCase):
         self.assertIn("updated", await self.browser.value(NOTE))
         self.assertEqual(self.browser.complaints, [])
 
+    async def test_crowd(self) -> None:
+        """The number of a hundred events at one instant stands within its circle on the timeline."""
+        self._log(registration("a"))
+        tag = {
+            "type": "UserTag",
+            "jobId": "https://localhost:9000/a",
+            "value": "x",
+            "timestamp": "2026-11-25T10:00:00Z",
+        }
+        self._log(*({**tag, "name": f"n{number}", "host": f"h{number}"} for number in range(100)))
+        await self.browser.go(f"{self.url}/a")
+        inside = "(({ text, circle }) => circle - text)"
+        sizes = "Object.fromEntries(['text', 'circle'].map((name) => [name, %s.querySelector(name).getBBox().width]))"
+        drawn = "document.querySelector('.dot:has(text)')"
+        self.assertEqual(await self.browser.value(f"{drawn}.querySelector('text').textContent"), "99+")
+        self.assertGreater(await self.browser.value(f"{inside}({sizes.replace('%s', drawn)})"), 0)
+
     async def test_list(self) -> None:
         """A list gets its new rows, and what its reader opened stays open."""
         self._log(registration("a"))
