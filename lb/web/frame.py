@@ -1,6 +1,6 @@
 """The HTML that all pages share: the document around them, and the small pieces of which they are made.
 
-All is built of `twisted.web.template` tags, and `markup` escapes what is in them; no markup is ever pasted from text.
+All is built of `twisted.web.template` tags, which escape what is put into them; no markup is ever pasted from text.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from twisted.web.template import Flattenable, Tag, tags
+from twisted.internet.defer import Deferred
+from twisted.web.template import Flattenable, Tag, flattenString, tags
 
 from lb.model.errors import LBError
 from lb.model.jobid import parse_cached
 from lb.model.status import STATE_NAMES, JobStatus, State, display
 from lb.web.assets import ICON, LIVE, STYLE
-from lb.web.markup import markup
 from lb.web.text import SECOND, iso, shown
 
 #: Done jobs are green only when they ended well.
@@ -34,7 +34,7 @@ def document(
     subject: str | None = None,
     live: str | None = None,
     here: str | None = None,
-) -> bytes:
+) -> Deferred[bytes]:
     """A whole page; `subject` is who asks, None when that is not known; `here` is the main page that this one is.
 
     `live`: address of the stream that tells when the page has to be got again, None for one that does not change.
@@ -69,7 +69,8 @@ def document(
         ),
         content(list(main)),
     )
-    return b"<!DOCTYPE html>\n%b\n" % markup(tags.html(head, body, lang="en"))
+    page = flattenString(None, tags.html(head, body, lang="en"))
+    return page.addCallback(lambda html: b"<!DOCTYPE html>\n%b\n" % html)
 
 
 def _to_page(name: str, target: str, here: bool) -> Tag:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.web.template import Flattenable, Tag, tags
 
 from lb.model.event import Event
@@ -62,7 +63,7 @@ def job_page(
     asked: address.Address,
     subject: str,
     live: str | None = None,
-) -> bytes:
+) -> Deferred[bytes]:
     """The page; `children` are the newest of them, `asked` is its own address, for links to its other pages.
 
     `live` as for `document`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from twisted.internet.defer import Deferred
 from twisted.web.template import Flattenable, tags
 
 from lb.model.errors import LBError
@@ -20,7 +21,9 @@ _CAPTION: Final = "Jobs, newest first"
 _DESCRIPTION: Final = 2_000
 
 
-def list_page(found: Listing, asked: address.Address, subject: str, server: str, live: str | None = None) -> bytes:
+def list_page(
+    found: Listing, asked: address.Address, subject: str, server: str, live: str | None = None
+) -> Deferred[bytes]:
     """The page of own jobs, or of those that a query found; `server`: ``host:port``, `live` as for `document`."""
     query = asked.query if asked.query is not None else filters.own(subject)
     rows = [row for nest in found.nests for row in _nest(nest)]
@@ -39,7 +42,9 @@ def list_page(found: Listing, asked: address.Address, subject: str, server: str,
     return document("User Jobs", main, subject=subject, live=live, here="/" if asked.query is None else None)
 
 
-def empty_page(refused: LBError, asked: address.Address, subject: str, server: str, live: str | None = None) -> bytes:
+def empty_page(
+    refused: LBError, asked: address.Address, subject: str, server: str, live: str | None = None
+) -> Deferred[bytes]:
     """The page where a list would be if there was any job; what is to be done next. Parameters as of `list_page`."""
     main: list[Flattenable] = [tags.h1("User Jobs")]
     if asked.query is None:

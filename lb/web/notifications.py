@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.web.template import Flattenable, Tag, tags
 
 from lb.model.query import FORMS, NAMED, Condition, Group, Operator, Value, write_flags
@@ -107,7 +108,7 @@ def text(one: Registration, trouble: str | None = None) -> str:
     return "".join(lines)
 
 
-def list_page(found: Sequence[Registration], scope: str, *, everybody: bool, subject: str) -> bytes:
+def list_page(found: Sequence[Registration], scope: str, *, everybody: bool, subject: str) -> Deferred[bytes]:
     """The list; `everybody`: whether the asker may see more than the own ones."""
     heading, _, _ = SCOPES[scope]
     main: list[Flattenable] = [tags.h1(heading)]
@@ -153,7 +154,7 @@ def _scope(name: str, label: str, chosen: bool) -> Flattenable:
     return tags.strong(label) if chosen else tags.a(label, href=f"/NOTIF:?{name}" if name else "/NOTIF:")
 
 
-def page(one: Registration, subject: str, trouble: str | None = None) -> bytes:
+def page(one: Registration, subject: str, trouble: str | None = None) -> Deferred[bytes]:
     """One registration as a table; `trouble`: what keeps it from being delivered."""
     rows = [tags.tr(tags.th(label, scope="row"), tags.td(shown(value))) for _, label, value in _facts(one)]
     groups: list[Flattenable] = []

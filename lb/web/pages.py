@@ -122,8 +122,8 @@ async def _list(server: Server, asked: Asked) -> Page:
     except LBError as error:
         if error.code != errno.ENOENT:
             raise
-        return Page(404, HTML, empty_page(error, address, asked.subject, host, live))
-    return Page(200, HTML, list_page(found, address, asked.subject, host, live))
+        return Page(404, HTML, await empty_page(error, address, asked.subject, host, live))
+    return Page(200, HTML, await list_page(found, address, asked.subject, host, live))
 
 
 async def _list_text(server: Server, asked: Asked, query: Query) -> Page:
@@ -163,7 +163,7 @@ async def _job(server: Server, asked: Asked) -> Page:
         children = await _if_any(_children(server, asked.peer, status.jobId))
     if live is not None and status.jobId is not None:
         live += f"&jobid={quote(status.jobId, safe='', errors='surrogateescape')}"
-    made = job_page(status, events, children, related, address, asked.subject, live)
+    made = await job_page(status, events, children, related, address, asked.subject, live)
     return Page(200, HTML, made)
 
 
@@ -210,7 +210,7 @@ async def _configuration(server: Server, asked: Asked) -> Page:
         known += await server.administration.facts()
     if asked.address.text:
         return _text(plain.configuration(known))
-    return Page(200, HTML, configuration_page(known, asked.subject))
+    return Page(200, HTML, await configuration_page(known, asked.subject))
 
 
 async def _stats(server: Server, asked: Asked) -> Page:
@@ -221,7 +221,7 @@ async def _stats(server: Server, asked: Asked) -> Page:
     figures = server.usage.figures()
     if asked.address.text:
         return _text(plain.usage(figures))
-    return Page(200, HTML, usage_page(figures, asked.subject))
+    return Page(200, HTML, await usage_page(figures, asked.subject))
 
 
 async def _wsdl(server: Server, asked: Asked) -> Page:
@@ -242,14 +242,14 @@ async def _registrations(server: Server, asked: Asked) -> Page:
         one = server.registrations.one(asked.peer, unique)
         if address.text:
             return _text(notifications.text(one, server.registrations.trouble(one)))
-        return Page(200, HTML, notifications.page(one, asked.subject, server.registrations.trouble(one)))
+        return Page(200, HTML, await notifications.page(one, asked.subject, server.registrations.trouble(one)))
     _, own, others = notifications.SCOPES[address.scope]
     found = server.registrations.listed(asked.peer, own=own, others=others)
     if address.text:
         return _text(notifications.list_text(found))
     everybody = server.registrations.sees_all(asked.peer)
     scope = address.scope if everybody else ""
-    made = notifications.list_page(found, scope, everybody=everybody, subject=asked.subject)
+    made = await notifications.list_page(found, scope, everybody=everybody, subject=asked.subject)
     return Page(200, HTML, made)
 
 
@@ -293,10 +293,10 @@ def counter(address: Address) -> str:
     return "queries_text" if special or address.text else "queries_html"
 
 
-def error(refused: LBError, address: Address, subject: str | None) -> Page:
+async def error(refused: LBError, address: Address, subject: str | None) -> Page:
     """The page that says what went wrong."""
     status = refused.status if isinstance(refused, Refused) else status_of(Operation.PAGE, refused.code)
     reason = REASONS[status]
     if address.text:
         return _text(plain.error(reason, refused))._replace(status=status)
-    return Page(status, HTML, error_page(reason, refused, subject, address))
+    return Page(status, HTML, await error_page(reason, refused, subject, address))

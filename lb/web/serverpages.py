@@ -6,6 +6,7 @@ import errno
 from collections.abc import Sequence
 from typing import Final
 
+from twisted.internet.defer import Deferred
 from twisted.web.template import Flattenable, Tag, tags
 
 from lb.model.errors import Code, LBError
@@ -65,7 +66,7 @@ def facts(info: ServerInfo, subject: str, indices: Sequence[str]) -> list[Fact]:
     ]
 
 
-def configuration_page(known: Sequence[Fact], subject: str) -> bytes:
+def configuration_page(known: Sequence[Fact], subject: str) -> Deferred[bytes]:
     """The configuration as a table."""
     rows = []
     for _, label, values in known:
@@ -84,7 +85,7 @@ def configuration_page(known: Sequence[Fact], subject: str) -> bytes:
     return document("Server Configuration", main, subject=subject, here="/?configuration")
 
 
-def usage_page(figures: Sequence[Figure], subject: str) -> bytes:
+def usage_page(figures: Sequence[Figure], subject: str) -> Deferred[bytes]:
     """The usage counters as a table, whose labels and cells are those of the C server."""
     # Scripts look at it line by line.
     rows: list[Flattenable] = [
@@ -96,7 +97,7 @@ def usage_page(figures: Sequence[Figure], subject: str) -> bytes:
     return document("Server Usage Statistics", main, subject=subject)
 
 
-def error_page(reason: str, error: LBError, subject: str | None, asked: Address) -> bytes:
+def error_page(reason: str, error: LBError, subject: str | None, asked: Address) -> Deferred[bytes]:
     """What went wrong, and what can be done; the conditions that were asked for are there to be corrected."""
     main: list[Flattenable] = [
         tags.h1(reason),

@@ -308,7 +308,7 @@ class Pages(Resource):
                 )
             if isinstance(refused, Refused) and refused.status == 405:
                 request.setHeader("Allow", "GET")
-            return error(refused, at, subject)
+            return await error(refused, at, subject)
 
 
 def _check(request: Any) -> None:
