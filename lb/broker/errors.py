@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from OpenSSL import SSL
@@ -31,13 +32,16 @@ class RefusedError(BrokerError):
         self.everything = everything
 
 
-def refused(text: str, words: str) -> RefusedError:
-    """The refusal that RabbitMQ means by these words, which `text` tells.
+#: Words about a message itself. RabbitMQ: its size, expiry, reply address, but not the user-id, which is everybody's.
+#: ActiveMQ: its size, or that of its headers.
+_ITS_OWN: Final = re.compile(
+    r"precondition_failed(?!.*user_id)|the maximum [a-z ]+ was exceeded", re.IGNORECASE | re.DOTALL
+)
 
-    A failed precondition is a message's own: its size, its expiry, its reply address. A wrong user-id is everybody's.
-    """
-    own = "precondition_failed" in words.lower() and "user_id" not in words
-    return RefusedError(text, everything=not own)
+
+def refused(text: str, words: str) -> RefusedError:
+    """The refusal that a broker means by these words, which `text` tells."""
+    return RefusedError(text, everything=_ITS_OWN.search(words) is None)
 
 
 class UnroutableError(RefusedError):

@@ -143,6 +143,22 @@ class StompSessionTests(SynchronousTestCase):
         self.assertEqual(list(self.owner.refusals), [2])
         self.assertIsInstance(self.owner.endings[1], RefusedError)
 
+    def test_blame_of_the_message(self) -> None:
+        """Words about one message do not count against its destination (P5); the user-id concerns them all."""
+        for said, everything in (
+            ("The maximum frame size was exceeded", False),  # ActiveMQ
+            ("The maximum number of headers was exceeded", False),
+            ("precondition_failed: message size 9 is larger than configured max size 8", False),  # RabbitMQ
+            ("precondition_failed: user_id property set to 'x' but authenticated user was 'y'", True),
+            ("access_refused", True),
+        ):
+            self.connect(connected={"version": "1.2"})
+            self.session.publish([(1, message(QUEUE))])
+            self.say("ERROR", {"message": said})
+            ending = self.owner.endings[-1]
+            assert isinstance(ending, RefusedError)
+            self.assertEqual(ending.everything, everything, said)
+
     def test_not_expressible(self) -> None:
         """What STOMP cannot say is refused for that message only; headers of the protocol cannot be smuggled in."""
         self.connect(connected={"version": "1.2"})
