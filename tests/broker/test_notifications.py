@@ -17,6 +17,7 @@ from lb.model.errors import LBError
 from lb.model.registration import Registration
 from lb.server.notify.brokers import BROKER, Brokers
 from lb.server.notify.notifier import Kind
+from lb.service.metrics import figures, registry
 from lb.wire.brokerstate import Format
 from tests.broker.fakes import FakeOpener, FakeSession
 from tests.notify.registrations import ALICE, BOB
@@ -138,6 +139,37 @@ def _refuse(session: FakeSession, place: int) -> None:
 
 class DeliveryTests(Brokered):
     """Rows of the outbox and messages."""
+
+    def test_figures(self) -> None:
+        """Trouble of a broker moves the figures that docs/operations.md promises, those of no other."""
+        counted = registry()
+        self.brokers.watch(counted)
+
+        def told(broker: str = "site") -> list[float]:
+            found = figures(counted)
+            outcomes = [
+                found[f'lb_broker_notifications_total{{broker="{broker}",outcome="{outcome}"}}']
+                for outcome in ("confirmed", "refused", "resent")
+            ]
+            now = [found[f'lb_broker_{name}{{broker="{broker}"}}'] for name in ("connected", "waiting")]
+            return [*now, *outcomes]
+
+        one = self._register()
+        self._tell(one, count=3)
+        self.assertEqual(told()[0], 0)
+        session = self._here()
+        self.assertEqual(told()[0], 1)
+        self.assertGreater(told()[1], 0)
+        self._confirm(session, 1)
+        self.assertEqual(told()[2:], [1, 0, 0])
+        session.end(LostError("gone"))
+        self.assertEqual(told()[0], 0)
+        self.clock.advance(60)
+        again = self._here()
+        self.assertEqual((told()[0], told()[4] > 0), (1, True))
+        _refuse(again, 0)
+        self.assertEqual(told()[3], 1)
+        self.assertEqual(told("other"), [0, 0, 0, 0, 0])
 
     def test_message(self) -> None:
         """A notification is a persistent message with body, headers, type, and an id that never changes."""
