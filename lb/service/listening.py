@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnectionCreator, IProtocolFactory
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 #: Connections that may wait to be accepted.
@@ -30,6 +32,8 @@ class _PromptTLSFactory(TLSMemoryBIOFactory):
 
 class TLSPort(Service):
     """A listening TLS port. `bound` is the port number once it listens, also when 0 was asked for."""
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -56,7 +60,17 @@ class TLSPort(Service):
 
     def _listen(self) -> None:
         if self._listening is None:
-            self._listening = self._reactor.listenTCP(self._port, self._factory, _BACKLOG, self._host)
+            try:
+                self._listening = self._reactor.listenTCP(self._port, self._factory, _BACKLOG, self._host)
+            except CannotListenError as error:
+                self._log.critical(
+                    "cannot listen on {host} port {port}: {reason}; stop what listens there, or choose others "
+                    "(--host, --port)",
+                    host=self._host,
+                    port=self._port,
+                    reason=getattr(error.socketError, "strerror", None) or str(error.socketError),
+                )
+                raise
             self.bound = self._listening.getHost().port  # type: ignore[union-attr]  # a TCP address
 
     def stopService(self) -> Any:

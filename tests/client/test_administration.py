@@ -1,4 +1,4 @@
-"""What commands of administrators read and show, without a server."""
+"""What commands of administrators read, ask and show."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from lb.client.cli.administering import age, moment, stamp
 from lb.client.cli.top import drawn, view
 from lb.model.errors import LBError
 from lb.model.indexing import SYSTEM, Column, column
 from lb.model.status import STATE_NAMES, JobStatus, State
-from lb.wire import indexfile
+from lb.wire import http, indexfile
+from lb.wire.lbxml import purge
+from tests.client import peers
 from tests.client.test_cli import lb
 
 COLUMNS = (
@@ -23,6 +28,40 @@ COLUMNS = (
     | st.sampled_from(STATE_NAMES).map(lambda name: column("time", name))
     | st.text('abc "\\é;{}[]=,#/\n', min_size=1, max_size=9).map(lambda name: column("user", name))
 )
+
+
+class Purges(TestCase):
+    """What `lb purge` asks a server."""
+
+    async def test_classes(self) -> None:
+        """lb-test-purge 3 to 5: each option means its state, --other all others; without any the server decides."""
+        asked: list[purge.Request] = []
+
+        def answer(request: http.Request) -> bytes:
+            asked.append(purge.read_request(request.body))
+            return http.response(200, purge.write_result())
+
+        peer = peers.query_peer(reactor, answer)
+        self.addCleanup(lambda: Deferred.fromCoroutine(peer.close()))
+        environ = {"LB_STATE_DIR": str(peers.state_directory()), "GLITE_WMS_QUERY_SERVER": str(peer.address)}
+        named = {
+            "--aborted": {State.Aborted},
+            "--cleared": {State.Cleared},
+            "--cancelled": {State.Cancelled},
+            "--done": {State.Done},
+            "--other": {*State} - {State.Aborted, State.Cleared, State.Cancelled, State.Done},
+        }
+        for option, states in named.items():
+            outcome = await deferToThread(lb, "purge", "--dry-run", option, "30s", environ=environ)
+            self.assertEqual((outcome.code, outcome.stderr), (0, ""))
+            request = asked.pop()
+            self.assertEqual({state for state in State if request.timeouts[state] == 30}, states, option)
+            self.assertEqual({*request.timeouts}, {30, purge.SERVER_DEFAULT})
+            self.assertNotIn(purge.PurgeFlag.REALLY_PURGE, request.flags)
+        await deferToThread(lb, "purge", environ=environ)
+        (request,) = asked
+        self.assertEqual({*request.timeouts}, {purge.SERVER_DEFAULT})
+        self.assertIn(purge.PurgeFlag.REALLY_PURGE, request.flags)
 
 
 class IndexFiles(SynchronousTestCase):

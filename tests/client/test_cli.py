@@ -145,6 +145,15 @@ class UsageTests(SynchronousTestCase):
             self.assertNotIn("\x1b[2J", stream.getvalue())
             self.assertIn("HEAD", stream.getvalue())
 
+    def test_narrow(self) -> None:
+        """The job's id above a table stays in one piece on a terminal of any width, to be copied."""
+        stream = io.StringIO()
+        self.patch(stream, "isatty", lambda: True)
+        self.patch(os, "environ", {**os.environ, "COLUMNS": "30"})
+        job = "https://lb.example.org:9000/" + "x" * 22
+        write_table(stream, ("ATTRIBUTE", "VALUE"), [("jobId", job)], title=job)
+        self.assertEqual(stream.getvalue().splitlines()[0], job)
+
     def test_light_start(self) -> None:
         """Help and version load neither the reactor nor TLS."""
         program = (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from twisted.application.twist._options import TwistOptions
 from twisted.scripts._twistd_unix import ServerOptions
@@ -24,6 +26,19 @@ class Refused(SynchronousTestCase):
                 ended = self.assertRaises(SystemExit, runner().parseOptions, arguments)
                 self.assertIn(words, str(ended.code))
                 self.assertNotIn("\n", str(ended.code))
+
+    def test_port_taken(self) -> None:
+        """A port that somebody else has is named in the log, with what to do, and the daemon ends."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            state = str(Path(self.mktemp()).absolute())
+            command = [sys.executable, "-m", "twisted", "lb-logger", "--state-dir", state, "--port", port]
+            done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertRegex(
+            done.stdout + done.stderr,
+            rf"cannot listen on 127\.0\.0\.1 port {port}: Address already in use; stop what listens there, or choose",
+        )
 
     def test_services(self) -> None:
         """So is what turns out to be wrong when a service is made, as a state directory that cannot be."""

@@ -45,7 +45,7 @@ def write_table(stream: TextIO, heads: Sequence[str], rows: Iterable[Sequence[st
     lines = [list(heads), *([cell.replace("\n", " ") for cell in row] for row in shown)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     if title:
-        stream.write(f"{title}\n")
+        stream.write(f"{visible(title)}\n")
     for line in lines:
         cells = [f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)]
         stream.write("  ".join(cells).rstrip() + "\n")
@@ -56,9 +56,12 @@ def _draw(stream: TextIO, heads: Sequence[str], rows: list[list[str]], title: st
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     for head in heads:
         table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console(file=stream).print(table)
+    console = Console(file=stream)
+    if title:
+        console.print(Text(visible(title)), soft_wrap=True)  # an id that is broken cannot be copied
+    console.print(table)
