@@ -107,11 +107,14 @@ class Ingest:
         for index, submission in enumerate(submissions):
             try:
                 event = ulm.parse(submission.line)
+                entries.append(_Entry(index, event, digest(event), submission))
             except LBError as error:
                 self._refused(submission, error)
                 replies[index] = il.reply_for(error, direct=True)
-            else:
-                entries.append(_Entry(index, event, digest(event), submission))
+            except MemoryError:
+                raise  # nobody's mistake: all come again
+            except Exception:
+                replies[index] = self._mistaken(submission, direct=False)  # a logger would repeat it for ever
         self._store_all(self._portions(entries), replies)
         return replies
 
@@ -156,7 +159,9 @@ class Ingest:
             elif isinstance(error, MemoryError):  # nobody's mistake
                 self._unstored(entries, replies, StoreError(errno.ENOMEM, "not enough memory"))
             else:
-                self._mistaken(entries[0], replies)
+                (entry,) = entries
+                direct = bool(entry.event.priority & Priority.DIRECT)
+                replies[entry.place] = self._mistaken(entry.submission, direct=direct)
 
     def _unstored(self, entries: list[_Entry], replies: list[il.Reply], error: StoreError) -> None:
         """Nothing was stored: everybody has to come again."""
@@ -228,11 +233,11 @@ class Ingest:
             replies[entry.place] = il.OK
         self._store_all(([entry] for entry in entries), replies)
 
-    def _mistaken(self, entry: _Entry, replies: list[il.Reply]) -> None:
-        """Refuse an event that meets a mistake of ours; called where that is handled."""
-        self.log.failure("event cannot be processed, it is refused: {line!r}", line=entry.submission.line[:2000])
+    def _mistaken(self, submission: Submission, *, direct: bool) -> il.Reply:
+        """The refusal of an event that meets a mistake of ours; called where that is handled."""
+        self.log.failure("event cannot be processed, it is refused: {line!r}", line=submission.line[:2000])
         error = LBError(errno.EINVAL, "internal error of the server while processing this event")
-        replies[entry.place] = il.reply_for(error, direct=bool(entry.event.priority & Priority.DIRECT))
+        return il.reply_for(error, direct=direct)
 
     def _apply(self, entries: list[_Entry], batch: Batch, replies: list[il.Reply] | None = None) -> bool:
         """Put events into the batch; whether all are new and none is refused.

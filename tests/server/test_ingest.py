@@ -198,6 +198,22 @@ class Ingesting(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self._events(), ["RegJob", "Running", "Running"])
 
+    def test_mistake_in_reading(self) -> None:
+        """P5: a line that breaks the server's reader is refused alone, it does not come again with its neighbours."""
+        self.server.send(registration())
+        parse = ingest.ulm.parse
+
+        def breaking(text: bytes) -> Any:
+            if b"poison" in text:
+                raise ZeroDivisionError
+            return parse(text)
+
+        with mock.patch.object(ingest.ulm, "parse", breaking):
+            replies = self.server.send_all([running(1), running(2, "poison"), running(3)])
+        self.assertEqual([reply.major for reply in replies], [0, 400, 0])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self._events(), ["RegJob", "Running", "Running"])
+
     def test_short_memory(self) -> None:
         """P2, P4: an event that finds no memory comes again, with all behind it; nobody refuses it for good."""
         self.server.send(registration())
