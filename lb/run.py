@@ -193,8 +193,9 @@ Web pages: https://localhost:{base}/
   in a browser: import {browser} (password: {_PASSWORD}) as your certificate and trust {made.authority}
   elsewhere:    curl --cacert {made.authority} --cert {made.user.certificate} --key {made.user.key} \\
                      'https://localhost:{base}/?text'
-Command line: LB_STATE_DIR={state} GLITE_WMS_QUERY_SERVER=localhost:{base} \\
-                GLITE_WMS_LOG_DESTINATION=localhost:{base + 2} lb jobs
+Command line:
+  export LB_STATE_DIR={state} GLITE_WMS_QUERY_SERVER=localhost:{base} GLITE_WMS_LOG_DESTINATION=localhost:{base + 2}
+  {Path(sys.executable).with_name("lb")} jobs
 Logs: {state}/*.log
 """,
         flush=True,

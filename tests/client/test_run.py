@@ -66,7 +66,7 @@ class MainJobTests(SynchronousTestCase):
             self.assertIn("broker site", (Path(state) / log).read_text())
 
     def test_live_broker(self) -> None:
-        """The session of the README: an event comes over the broker, by name; the state that it leads to goes there."""
+        """The README's session: printed commands work, an event comes over the broker by name, its state goes there."""
         state = Path(self.mktemp()).absolute()
         url = PIKA.text()
         environ = {**os.environ, "STATE": str(state), "ONCE": "", "X509_USER_PROXY": "/nonexistent", "BROKER": url}
@@ -81,6 +81,10 @@ class MainJobTests(SynchronousTestCase):
             self.assertTrue(line, said)
         port = re.search(r"https://localhost:(\d+)/\n", said)
         assert port is not None
+        commands = re.search(r"Command line:\n(.*)Logs:", said, re.DOTALL)
+        assert commands is not None
+        listed = subprocess.run(["sh", "-ec", commands[1]], capture_output=True, text=True, timeout=PATIENCE)
+        self.assertIn(f"https://localhost:{port[1]}/", listed.stdout, listed.stderr)
         around = {"LB_STATE_DIR": str(state), "GLITE_WMS_QUERY_SERVER": f"localhost:{port[1]}"}
 
         def done(*arguments: str) -> str:
