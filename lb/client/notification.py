@@ -92,7 +92,15 @@ class Notifications:
     async def facts(self, identity: JobId) -> dict[str, str]:
         """What its server knows of a registration, as its page for scripts says it; raises ENOENT, EPERM."""
         server = Address(identity.host, identity.port)
-        return _facts(await self._pages.get(server, f"/NOTIF:{identity.notification}?text"))
+        try:
+            page = await self._pages.get(server, f"/NOTIF:{identity.notification}?text")
+        except LBError as error:
+            if error.code != errno.ENOENT:
+                raise
+            raise LBError(
+                errno.ENOENT, f"{identity}: no such registration: it was dropped, or its time is over"
+            ) from None
+        return _facts(page)
 
     async def close(self) -> None:
         """End all connections; registrations stay."""

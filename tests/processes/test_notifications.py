@@ -107,7 +107,11 @@ class NotificationTests(ServedTestCase):
         self.assertIn("\ndestination  127.0.0.1:1\n", self.lb("show", str(made.notifid))[1])
         self.client.run(lambda session: session.notifications.drop(made.notifid))
         self.assertEqual(self.lb("list"), (0, ""))
-        self.assertEqual(self.lb("show", str(made.notifid))[0], 1)
+        code, told = self.lb("show", str(made.notifid))
+        self.assertEqual(code, 1)
+        self.assertRegex(
+            told, rf"\Alb notify: No such file or directory: {made.notifid}: no such registration[^\n]+\n\Z"
+        )
 
     def lb(self, *arguments: str) -> tuple[int, str]:
         """Exit code and output of an action of lb notify."""
