@@ -37,7 +37,6 @@ from lb.service.listening import Readiness, TLSPort
 from lb.service.metrics import registry
 from lb.service.monitoring import Monitoring, check_certificate
 from lb.service.options import Repeated
-from lb.service.starting import ending
 from lb.spool.errors import SpoolError
 from lb.spool.limits import Limits as SpoolLimits
 from lb.spool.spool import Spool
@@ -105,8 +104,7 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor
 
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    with ending("lb-logger"):
-        return compose(options, reactor)
+    return options.service("lb-logger", lambda: compose(options, reactor))
 
 
 def compose(options: Options, reactor: Any) -> MultiService:
@@ -156,7 +154,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         when_ready=when_ready,
     )
     host = options["host"]
-    service = options.service()
+    service = MultiService()
     for link in tunnels.links:
         link.setServiceParent(service)
     forwarder.setServiceParent(service)

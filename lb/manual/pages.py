@@ -184,7 +184,7 @@ def _daemon(daemon: Daemon) -> Page:
             Paragraph(daemon.description),
             Paragraph(
                 "No option is needed. All of them may stand in a TOML file (--config, lb.toml(5)); options win over "
-                "the file. With -n, twistd stays in the foreground, where the server has to be; its own options are in "
+                "the file. With -n, twistd stays in the foreground; its own options are in "
                 "twistd(1). What the daemon cannot use, a port, a file, a value, ends it at once with an error that "
                 "names it. It is ready when it says so on standard error, and to systemd."
             ),

@@ -73,15 +73,6 @@ class Options(NotifyOptions):
         "broker-user": Repeated("BROKER:USER=SUBJECT[ FQAN:/GROUP…]: who a user is whom a broker vouches for", "="),
     }
 
-    def postOptions(self) -> None:
-        super().postOptions()
-        runner = self._runner
-        # twist has no such options: it stays where it is.
-        if runner is not None and not runner.get("nodaemon", True) and not runner.get("debug"):
-            raise usage.UsageError(
-                "give twistd --nodaemon: a process that splits off would lose the threads and the locks of its database"
-            )
-
     @property
     def database(self) -> Path:
         """The file of the SQLite database."""

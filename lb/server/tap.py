@@ -56,7 +56,6 @@ from lb.service.exchange import ExchangeFactory
 from lb.service.listening import Readiness, TLSPort
 from lb.service.metrics import figures, registry
 from lb.service.monitoring import Monitoring, WatchLimits, check_certificate
-from lb.service.starting import ending
 from lb.service.watch import Watch
 from lb.store.interface import StoreError
 from lb.web import wsdl
@@ -81,12 +80,15 @@ def makeService(options: Options) -> MultiService:
 
     sys.setswitchinterval(_SWITCH_INTERVAL)
     gc.set_threshold(_GARBAGE)
-    with ending("lb"):
+
+    def make() -> MultiService:
         service = compose(options, reactor)
-    # Code, tables, and the registrations that were there are no garbage: they are not looked through again.
-    gc.collect()
-    gc.freeze()
-    return service
+        # Code, tables, and the registrations that were there are no garbage: they are not looked through again.
+        gc.collect()
+        gc.freeze()
+        return service
+
+    return options.service("lb", make)
 
 
 def compose(options: Options, reactor: Any) -> MultiService:
@@ -234,7 +236,7 @@ def compose(options: Options, reactor: Any) -> MultiService:
         when_ready=collector.when_ready,
     )
     host, port = options["host"], options["port"]
-    service = options.service()
+    service = MultiService()
     counters = [used] if used is not None else []
     for part in (backend, administered, *counters, feed, notifications, *outlets.links, *serving):
         part.setServiceParent(service)

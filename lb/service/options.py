@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
+from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
@@ -26,7 +27,7 @@ from lb.security.state_directory import state_directory
 from lb.security.tls import EndpointCredentials
 from lb.security.voms import voms_directory
 from lb.service import logs
-from lb.service.starting import ending
+from lb.service.starting import Later, ending, splits_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,18 @@ class DaemonOptions(usage.Options):
         """The options of twistd or twist, None when there is none."""
         return getattr(self, "parent", None)
 
-    def service(self) -> logs.DaemonService:
-        """What all services of the daemon belong to."""
-        return logs.DaemonService(self["log-format"], self._runner)
+    def service(self, name: str, make: Callable[[], IService]) -> logs.DaemonService:
+        """What all services of the daemon belong to; `make` makes them and raises `usage.UsageError`.
+
+        `name`: of the daemon. Ends the process with an error for people when they cannot be made.
+        """
+        service = logs.DaemonService(self["log-format"], self._runner)
+        if splits_off(self._runner):
+            Later(make).setServiceParent(service)
+        else:
+            with ending(name):
+                make().setServiceParent(service)
+        return service
 
     def _take_file(self) -> dict[str, str]:
         """Take the values of the file that the command line does not replace; where each came from, for errors."""

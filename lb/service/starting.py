@@ -1,10 +1,16 @@
-"""How a daemon ends that cannot start as it was told: one line for who started it, exit code 1, no traceback."""
+"""When the services of a daemon are made, and how it ends that cannot start as it was told: one line, no traceback.
+
+twistd without ``-n`` splits off behind `makeService`: threads, and the locks of a database, do not live on in the
+child. There everything is made when the services start.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
 
@@ -19,3 +25,20 @@ def ending(name: str) -> Iterator[None]:
     except usage.UsageError as error:
         text = " ".join(str(error).split())
         raise SystemExit(f"twistd {name}: {text} (twistd {name} --help shows the options)") from None
+
+
+def splits_off(runner: Mapping[str, Any] | None) -> bool:
+    """Whether the process forks before services start; `runner`: options of twistd, or of twist, which never does."""
+    return runner is not None and not runner.get("nodaemon", True) and not runner.get("debug")
+
+
+class Later(MultiService):
+    """Makes a service when it is started; what it raises then twistd tells who started it."""
+
+    def __init__(self, make: Callable[[], IService]) -> None:
+        super().__init__()
+        self._make = make
+
+    def privilegedStartService(self) -> None:
+        self._make().setServiceParent(self)
+        super().privilegedStartService()
