@@ -150,6 +150,7 @@ class TxamqpProtocol(AMQClient):  # type: ignore[misc]
         self.failure: str | None = None
         self._reader = frames.FrameReader()
         self._stood = False
+        self._ending = False
         self._beat: Beat | None = None
         self._interval = max(round(session.url.heartbeat), 1)
         self._channel_max = _CHANNEL_MAX
@@ -174,6 +175,13 @@ class TxamqpProtocol(AMQClient):  # type: ignore[misc]
         super().connectionLost(reason)
         text, distrust = words_of(reason)
         self.session.lost(self.failure or text, login=distrust or (self.failure is not None and not self._stood))
+
+    def do_close(self, reason: Any) -> None:
+        """Close all channels and queues; who hears of it may ask for a channel at once, and gets none."""
+        self._ending = True
+        for channel in list(self.channels.values()):  # txamqp goes over the very table
+            channel.close(reason)
+        super().do_close(reason)
 
     def _stands(self, _: object) -> None:
         self._stood = True
@@ -240,6 +248,8 @@ class TxamqpProtocol(AMQClient):  # type: ignore[misc]
         return Deferred.fromCoroutine(self._open_channel(listener))
 
     async def _open_channel(self, listener: Listener) -> Channel:
+        if self._ending:
+            raise ChannelError(0, _OVER)
         numbers = range(1, self._channel_max + 1)
         number = next((number for number in numbers if number not in self.channels), None)
         if number is None:
@@ -332,6 +342,10 @@ class _TxamqpChannel:
         self._protocol.channels.pop(self._channel.id, None)
 
 
+#: What is said to who asks for something that a lost connection will never give.
+_OVER: Final = "the session is over"
+
+
 def _answer(asked: Deferred[Any]) -> Deferred[Any]:
     """The same with a ChannelError instead of txamqp's exceptions."""
 
@@ -341,6 +355,6 @@ def _answer(asked: Deferred[Any]) -> Deferred[Any]:
             method = reason.args[0]
             raise ChannelError(method.reply_code, method.reply_text) from None
         failure.trap(Closed)
-        raise ChannelError(0, "the session is over") from None
+        raise ChannelError(0, _OVER) from None
 
     return asked.addErrback(failed)
