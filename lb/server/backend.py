@@ -12,21 +12,21 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 
+from lb.server.database import Database
 from lb.server.quarantine import Quarantine
 from lb.server.renewal import renewal
 from lb.service.worker import Worker
 from lb.spool.filesystem import OSFileSystem
 from lb.state.generic.fold import Families
 from lb.store.interface import OutboxReader, Reader
-from lb.store.sqlite import SQLiteStore
 
 
 class Backend(Service):
     """What the thread `writing` owns, `writer`, and what `reading` owns, `reader`."""
 
-    def __init__(self, database: Path, quarantine: Path, families: Families, reactor: Any) -> None:
+    def __init__(self, database: Database, quarantine: Path, families: Families, reactor: Any) -> None:
         """Opens the database, which is made when it is missing; raises `lb.store.interface.StoreError`."""
-        self._store = SQLiteStore(database)
+        self._store = database.open()
         self._renewal = renewal(families)
         self.salt = self._store.salt
         self.writer, self.reader = self._store.writer(), self.another_reader()

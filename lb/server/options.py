@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from twisted.python import usage
 
@@ -18,6 +17,7 @@ from lb.broker.vouching import Vouching, read_vouching
 from lb.model.errors import LBError
 from lb.security.policy import Policy, PolicyError, load
 from lb.server.admin import options as administration
+from lb.server.database import Database, read_database
 from lb.server.limits import QueryLimits, ServerLimits
 from lb.server.notify.keeper import Site
 from lb.server.notify.limits import NotifyDeliveryLimits, NotifyLimits
@@ -37,7 +37,12 @@ class Options(NotifyOptions):
     longdesc = "The L&B bookkeeping server: collects events, keeps job states, answers queries."
     optParameters: ClassVar[list[list[Any]]] = [
         *NotifyOptions.optParameters,
-        ["database", None, None, "sqlite:///PATH (default: lb.sqlite in the state directory)"],
+        [
+            "database",
+            None,
+            None,
+            "sqlite:///PATH or postgresql://[USER@]HOST/NAME (default: lb.sqlite, in --state-dir)",
+        ],
         ["policy", None, None, "policy file (default: who is authenticated may register and log)"],
         ["families", None, None, "directory of descriptions of job families (default: only those that come with lb)"],
         *administration.PARAMETERS,
@@ -74,15 +79,12 @@ class Options(NotifyOptions):
     }
 
     @property
-    def database(self) -> Path:
-        """The file of the SQLite database."""
-        url = self["database"]
-        if url is None:
-            return self.state / "lb.sqlite"
-        parts = urlsplit(url)
-        if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
-            raise usage.UsageError(f"--database {url}: give sqlite:///PATH, with four slashes for an absolute path")
-        return Path(parts.path[1:])
+    def database(self) -> Database:
+        """Where jobs and events are stored."""
+        try:
+            return read_database(self["database"], self.state)
+        except ValueError as error:
+            raise usage.UsageError(f"--database {error}") from None
 
     def read_policy(self) -> Policy:
         """The policy of the file, or of a server without one."""

@@ -397,6 +397,10 @@ class Renewal(Protocol):
 class Store(Protocol):
     """A place that keeps jobs and events."""
 
+    @property
+    def salt(self) -> str:
+        """What makes this server's hashes its own, made once."""
+
     def writer(self) -> Writer:
         """Open the writing side; there is one."""
 

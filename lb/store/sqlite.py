@@ -15,15 +15,17 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
-from functools import partial
 from importlib import resources
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 from lb.model.jobid import JobId
-from lb.state.job import Job, decode, decode_texts, encode, encode_texts
+from lb.state.job import decode, encode, encode_texts
 from lb.store.columns import from_sql, json_texts, optional, reported, to_sql, transaction
+from lb.store.dialect import Dialect
+from lb.store.finder import SQLFinder
+from lb.store.indexed import IndexVersion
 from lb.store.interface import (
     NOTHING_OUTGOING,
     Connection,
@@ -37,9 +39,9 @@ from lb.store.interface import (
     StoredJob,
     StoreError,
 )
+from lb.store.rows import JOB_COLUMNS, job_entry, job_id, stored_job
 from lb.store.sqlite_connections import ConnectionTable, connections_of
-from lb.store.sqlite_finder import SQLiteFinder
-from lb.store.sqlite_index import IndexTable, IndexVersion
+from lb.store.sqlite_index import IndexTable, indexed_value
 from lb.store.sqlite_marks import MarkTable
 from lb.store.sqlite_outbox import SQLiteOutboxReader, SQLiteOutboxWriter, write_outgoing
 from lb.store.sqlite_purge import PurgeTable, purged_among
@@ -152,12 +154,7 @@ def _allocate(log: Path) -> None:
             file.truncate(begun)
 
 
-_JOB_COLUMNS = "j.id, j.unique_part, j.host, j.port, j.owner, j.owner_key, j.grey, j.parent, j.acl, j.status"
 _WANTED = "SELECT value FROM json_each(?)"
-
-
-def _jobid(unique: str, host: str, port: int) -> JobId:
-    return JobId(from_sql(host), port, from_sql(unique))
 
 
 class SQLiteWriter:
@@ -188,25 +185,12 @@ class SQLiteWriter:
     def load(self, uniques: Collection[str]) -> dict[str, StoredJob]:
         with reported():
             rows = self._connection.execute(
-                f"SELECT {_JOB_COLUMNS}, t.content FROM jobs j LEFT JOIN texts t ON t.job = j.id"
+                f"SELECT {JOB_COLUMNS}, t.content FROM jobs j LEFT JOIN texts t ON t.job = j.id"
                 f" WHERE j.unique_part IN ({_WANTED})",
                 (json_texts(uniques),),
             ).fetchall()
-        found = {}
-        for key, unique, host, port, owner, owner_key, grey, parent, acl, status, content in rows:
-            job = StoredJob(
-                key,
-                _jobid(unique, host, port),
-                from_sql(owner),
-                from_sql(owner_key),
-                decode(status, decode_texts(content)),
-                grey=bool(grey),
-                parent=optional(parent, from_sql),
-                acl=optional(acl, from_sql),
-                fresh=False,
-            )
-            found[job.jobid.unique] = job
-        return found
+        found = (stored_job(row, from_sql) for row in rows)
+        return {job.jobid.unique: job for job in found}
 
     def duplicates(self, digests: Sequence[tuple[int, bytes]]) -> set[int]:
         if not digests:
@@ -379,13 +363,32 @@ def _events(connection: sqlite3.Connection, key: int) -> Iterator[StoredEvent]:
             yield StoredEvent(arrived, line)
 
 
+def _dialect(connection: sqlite3.Connection) -> Dialect:
+    def rows(statement: str, parameters: Sequence[Any]) -> list[Any]:
+        with reported():
+            return connection.execute(statement, parameters).fetchall()
+
+    return Dialect(
+        rows=rows,
+        text=to_sql,
+        from_text=from_sql,
+        value=indexed_value,
+        among=f"IN ({_WANTED})",
+        listed=json.dumps,
+        aloof="+{}",
+        last_unique="max(unique_part)",
+        indexed_by_job="indexed INDEXED BY indexed_job",
+        events="SELECT e.arrived, e.line FROM json_each(?) v CROSS JOIN events e ON e.id = v.value ORDER BY v.key",
+    )
+
+
 class SQLiteReader:
     """A reading side of an `SQLiteStore`."""
 
     def __init__(self, connection: sqlite3.Connection, indexed: IndexVersion, renewal: Renewal | None = None) -> None:
         self._connection = connection
         self._renewal = renewal
-        self.finder = SQLiteFinder(connection, indexed)
+        self.finder = SQLFinder(_dialect(connection), indexed)
         self.statistics = SQLiteStatisticsReader(connection)
 
     def job(self, unique: str, *, texts: bool = False) -> JobEntry | None:
@@ -434,7 +437,7 @@ class SQLiteReader:
             rows = self._connection.execute(
                 "SELECT unique_part, host, port FROM jobs WHERE parent = ? ORDER BY id", (to_sql(parent),)
             ).fetchall()
-        return [_jobid(*row) for row in rows]
+        return [job_id(row, from_sql) for row in rows]
 
     def events(self, key: int) -> Iterator[StoredEvent]:
         with reported():
@@ -452,22 +455,11 @@ class SQLiteReader:
         content = "t.content" if texts else "NULL"
         with reported():
             cursor = self._connection.execute(
-                f"SELECT {_JOB_COLUMNS}, {content} FROM jobs j {join} WHERE {condition}", parameters
+                f"SELECT {JOB_COLUMNS}, {content} FROM jobs j {join} WHERE {condition}", parameters
             )
             while rows := cursor.fetchmany(256):
-                for key, unique, host, port, owner, _, _, parent, acl, status, stored_texts in rows:
-                    job: Job = decode(status, decode_texts(stored_texts))
-                    jobid = _jobid(unique, host, port)
-                    if self._renewal is not None:
-                        job = self._renewal(job, jobid, from_sql(owner), partial(self._lines, key))
-                    yield JobEntry(
-                        key,
-                        jobid,
-                        from_sql(owner),
-                        optional(parent, from_sql),
-                        optional(acl, from_sql),
-                        job.view() if texts else job.status,
-                    )
+                for row in rows:
+                    yield job_entry(row, from_sql, self._renewal, self._lines, texts=texts)
 
     def close(self) -> None:
         self._connection.close()

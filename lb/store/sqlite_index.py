@@ -9,46 +9,20 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any
 
-import msgspec
-
-from lb.model.indexing import DEFAULT_INDICES, OWNER, Column, Index, from_title
+from lb.model.indexing import Index, from_title
 from lb.model.status import JobStatus
 from lb.state.job import decode
 from lb.store.columns import from_sql, reported, to_sql, transaction
+from lb.store.indexed import META, IndexVersion, Kept, configuration, configured, wanted_titles
 from lb.store.interface import StoredJob
 from lb.store.selection import INDEXED_TEXT
-
-_META: Final = "indices"
-_titles: Final = msgspec.json.Decoder(list[list[str]])
-
-
-class _Kept(NamedTuple):
-    """A column with rows in `indexed`."""
-
-    id: int
-    column: Column
 
 
 def indexed_value(value: Any) -> Any:
     """A value as the index holds it: of texts the beginning only. JSON in SQLite ends at a zero byte."""
     return to_sql(value).partition("\0")[0][:INDEXED_TEXT] if isinstance(value, str) else value
-
-
-def read_indices(connection: sqlite3.Connection) -> tuple[Index, ...]:
-    """What is configured to be indexed."""
-    row = connection.execute("SELECT value FROM meta WHERE name = ?", (_META,)).fetchone()
-    if row is None:
-        return DEFAULT_INDICES
-    return tuple(tuple(from_title(from_sql(title)) for title in titles) for titles in _titles.decode(row[0]))
-
-
-class IndexVersion:
-    """Counts the changes of what is indexed: whoever keeps it in memory looks again when the number is another."""
-
-    def __init__(self) -> None:
-        self.number = 0
 
 
 class IndexTable:
@@ -59,24 +33,24 @@ class IndexTable:
         self._version = version
         self._kept = self._read()
 
-    def _read(self) -> list[_Kept]:
+    def _read(self) -> list[Kept]:
         rows = self._connection.execute("SELECT id, title FROM index_columns WHERE NOT dropped ORDER BY id")
-        return [_Kept(id_, from_title(from_sql(title))) for id_, title in rows]
+        return [Kept(id_, from_title(from_sql(title))) for id_, title in rows]
 
     @property
     def indices(self) -> tuple[Index, ...]:
         """What is configured, filled or not."""
         with reported():
-            return read_indices(self._connection)
+            row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (META,)).fetchone()
+        return configured(None if row is None else row[0])
 
     def configure(self, indices: Sequence[Index]) -> None:
         """Have these indices from now on; what is new is usable when `fill` has nothing left to do."""
-        wanted = {column.title: column for index in indices for column in index if column != OWNER}
-        titles = json.dumps([[to_sql(column.title) for column in index] for index in indices])
+        wanted = wanted_titles(indices)
         with transaction(self._connection):
             self._connection.execute(
                 "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (_META, titles),
+                (META, configuration(indices)),
             )
             gone = [kept.id for kept in self._kept if kept.column.title not in wanted]
             self._connection.execute(

@@ -13,17 +13,19 @@ from tests.processes.asked import history
 from tests.processes.daemon import Daemon, connect, free_port, replies
 from tests.server.test_ingest import registration, running
 
-ROUNDS = 12
 EVENTS = 400
 
 
 class Killed(SynchronousTestCase):
     """One server process after the other on the same state."""
 
+    rounds = 12
+    options: tuple[str, ...] = ()
+
     def setUp(self) -> None:
         self.state = Path(self.mktemp()).absolute()
         self.port = free_port()
-        self.server = Daemon("lb", self.state, "--port", str(self.port))
+        self.server = Daemon("lb", self.state, "--port", str(self.port), *self.options)
         self.addCleanup(self.server.kill)
 
     def test_nothing_acknowledged_is_lost(self) -> None:
@@ -37,12 +39,12 @@ class Killed(SynchronousTestCase):
         lines += [running(number, f"wn{number}", job=str(job), user=user) for number in range(1, EVENTS)]
         frames = [il.frame(line.encode()) for line in lines]
         acknowledged = 0
-        for number in range(ROUNDS):
+        for number in range(self.rounds):
             connection = connect(self.port + 1, self.state / "pki")
             # From a little before what is known to be stored, as a peer does that lost some answers.
             begin = max(0, acknowledged - chance.randrange(20))
             connection.sendall(b"".join(frames[begin:]))
-            until = chance.randrange(1, 2 * EVENTS // ROUNDS + 2)
+            until = chance.randrange(1, 2 * EVENTS // self.rounds + 2)
             for count, reply in enumerate(replies(connection), 1):
                 self.assertEqual(reply, il.OK, f"seed {seed} round {number}")
                 acknowledged = max(acknowledged, begin + count)
@@ -64,7 +66,7 @@ class Killed(SynchronousTestCase):
     def test_second_server(self) -> None:
         """A second server on the same state says why it cannot start."""
         self.server.start()
-        second = Daemon("lb", self.state, "--port", str(free_port()))
+        second = Daemon("lb", self.state, "--port", str(free_port()), *self.options)
         self.addCleanup(second.kill)
         error = self.assertRaises(AssertionError, second.start)
         self.assertIn("another server has this database open", str(error))

@@ -28,6 +28,7 @@ from tests.server.administered import ADMIN, ALL, DUMPED, LISTED, NOW, REALLY, A
 from tests.server.fixture import OTHER, OWNER
 from tests.server.test_ingest import JOB, line, registration, running
 from tests.server.test_vectors import followed_cases, takes_grey_jobs
+from tests.store.raw import execute
 from tests.wire_query.exchanges import administration, body
 
 VECTOR = "https://localhost:9000/dWWmwBH2fGB36R5nnnPW0Q"
@@ -316,9 +317,9 @@ class Purges(Case):
         connect = f'DG.CONNECTJOB.DEST_JOBID="{ids[1]}" DG.CONNECTJOB.JOBTYPE="SIMPLE" '
         self.assertEqual(self.lb.server.send(line("ConnectJob", connect, job=ids[0], number=3)), il.OK)
         self.lb.purge(jobs=(parse(ids[0]),))
-        connection = self.lb.server.writer._connection
+        writer = self.lb.server.writer
         counts = {
-            table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            table: execute(writer, f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in ("jobs", "texts", "indexed", "connections", "doomed")
         }
         self.assertEqual(counts, {"jobs": 1, "texts": 1, "indexed": 1, "connections": 0, "doomed": 0})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -68,7 +68,7 @@ class Lists(SynchronousTestCase):
         return [job.jobId for _, job in jobs]
 
     @given(st.integers(1, 120))
-    @settings(deadline=None, max_examples=15)
+    @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.differing_executors])
     def test_parts(self, most: int) -> None:
         """P7: in parts of any size each own job comes once, the last registered first, and no other."""
         own = [name(number) for number in reversed(range(JOBS)) if number % 3]

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,6 +17,7 @@ from lb.state.job import encode
 from lb.wire import il
 from tests.server.fixture import OWNER, Server
 from tests.server.test_ingest import JOB, line, registration, running
+from tests.store.raw import read_only
 
 _NUMBER = 6
 
@@ -73,14 +74,14 @@ class Families(SynchronousTestCase):
         """P1: when the store fails neither subjob nor parent has moved, in memory neither."""
         child = subjobs()[0]
         self.server.send(registration(jobtype="COLLECTION", nsubjobs=_NUMBER))
-        self.server.writer._connection.execute("PRAGMA query_only = ON")
+        read_only(self.server.writer, on=True)
         self.assertNotEqual(self.server.send(running(1, job=child)), il.OK)
-        self.server.writer._connection.execute("PRAGMA query_only = OFF")
+        read_only(self.server.writer, on=False)
         self.assertEqual(self._histogram(), {"Unknown": _NUMBER})
         self.assertEqual(self.server.send(running(1, job=child)), il.OK)
         self.assertEqual(self._histogram(), {"Unknown": _NUMBER - 1, "Running": 1})
 
-    @settings(deadline=None, max_examples=25)
+    @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.differing_executors])
     @given(st.data())
     def test_any_interleaving(self, data: st.DataObject) -> None:
         """P4: each subjob is counted once whatever order events and registrations come in, in whatever batches.
@@ -169,6 +170,11 @@ class Families(SynchronousTestCase):
         self.assertEqual(self.server.status(JOB).state, State.Cancelled)
         self.assertEqual(self._histogram(), {"Running": _NUMBER})
 
+    def _trace(self, statements: list[str] | None) -> None:
+        """Have the statements of the writing side added to a list, or no more."""
+        traced = None if statements is None else statements.append
+        self.server.writer._connection.set_trace_callback(traced)  # type: ignore[attr-defined]
+
     def test_cost_of_a_child_event(self) -> None:
         """The parent's row has the same size whatever the number of its children, and is written once a batch."""
         sizes = []
@@ -176,9 +182,9 @@ class Families(SynchronousTestCase):
             parent = f"https://localhost:9000/collection{number}"
             self.server.send(registration(job=parent, jobtype="COLLECTION", nsubjobs=count))
             written: list[str] = []
-            self.server.writer._connection.set_trace_callback(written.append)
+            self._trace(written)
             self.server.send_all([running(1, job=child) for child in subjobs(parent, count)[:10]])
-            self.server.writer._connection.set_trace_callback(None)
+            self._trace(None)
             self.assertLess(len([each for each in written if not each.startswith("SELECT")]), 6)
             row = self.server.writer.load([jobid.parse(parent).unique])[jobid.parse(parent).unique]
             sizes.append(len(encode(row.state)))

@@ -27,6 +27,7 @@ from lb.state.job import Job, Texts
 from lb.store.interface import JobEntry, StoredJob
 from lb.store.selection import Range, Selection
 from lb.store.sqlite import SQLiteStore
+from tests.store.raw import execute
 
 READER = Identity("/CN=reader")
 OWNERS = ("/CN=a", "/CN=b", "/CN=reader")
@@ -244,9 +245,7 @@ class Queries(SynchronousTestCase):
         self.assertEqual(found, sorted(j.jobid.unique for j in self.jobs[:100] if j.state.status.state == State.Done))
         self._index(())
         self._refused(lookup, done, "no indices configured: jobid required in query")
-        rows = self.writer._connection.execute(
-            "SELECT (SELECT count(*) FROM indexed) + (SELECT count(*) FROM index_columns)"
-        )
+        rows = execute(self.writer, "SELECT (SELECT count(*) FROM indexed) + (SELECT count(*) FROM index_columns)")
         self.assertEqual(rows.fetchone(), (0,))
 
     def _refused(self, lookup: Lookup, query: Query, words: str, peer: Identity = READER) -> None:

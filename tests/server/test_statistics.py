@@ -18,6 +18,7 @@ from lb.store.statistics import ARCHIVES, Count
 from lb.wire.lbxml.statistics import Figure, Function, Request, by_destination
 from tests.server.fixture import Server
 from tests.server.test_ingest import line, registration
+from tests.store.raw import execute
 
 NOW = 1_800_000_000
 CE = "ce:2119/queue"
@@ -116,7 +117,7 @@ class Counted(SynchronousTestCase):
             st.integers(1, 7),
         )
         def merged(counts: list[tuple[str, int, int, int]], most: int) -> None:
-            self.writer._connection.execute("DELETE FROM statistics")
+            execute(self.writer, "DELETE FROM statistics")
             for group, ago, number, seconds in counts:
                 start = (NOW - ago) // 10 * 10
                 self.writer.write([], [], counts=[Count("Running/0", group, start, number, seconds, seconds**2)])

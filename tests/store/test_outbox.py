@@ -10,7 +10,6 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lb.model import notifid
-from lb.store import sqlite
 from lb.store.interface import NewEvent, NewNotice, Outgoing, StoredRegistration, StoreError
 from lb.store.sqlite import SCHEMA_VERSION, SQLiteStore
 from tests.store.test_sqlite import job
@@ -23,7 +22,10 @@ def registration(unique: str, owner: str = "/CN=a") -> StoredRegistration:
 
 
 class Outbox(SynchronousTestCase):
-    """A database file with two registrations."""
+    """A store with two registrations."""
+
+    repeated: type[Exception] = sqlite3.IntegrityError
+    writing = "lb.store.sqlite.write_outgoing"
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
@@ -58,7 +60,7 @@ class Outbox(SynchronousTestCase):
 
     def test_id_is_taken_once(self) -> None:
         """An id in use is not given to another; that of a dropped registration is free again, its number is not."""
-        self.assertRaises(sqlite3.IntegrityError, self.outbox.add, registration("first"))
+        self.assertRaises(self.repeated, self.outbox.add, registration("first"))
         self.outbox.drop([self.first.number])
         again = self.outbox.add(registration("first"))
         self.assertGreater(again.number, self.second.number)
@@ -68,7 +70,7 @@ class Outbox(SynchronousTestCase):
         known = job(self.writer.new_key(), "a")
         notice = NewNotice(self.outbox.new_notice(), 1, b"x", (self.first.number,))
         event = NewEvent(known.key, 1, b"d" * 16, b"line")
-        with mock.patch.object(sqlite, "write_outgoing", side_effect=StoreError(28, "full")):
+        with mock.patch(self.writing, side_effect=StoreError(28, "full")):
             self.assertRaises(StoreError, self.writer.write, [known], [event], Outgoing([notice]))
         self.assertEqual((self.writer.load(["a"]), self._waiting(self.first)), ({}, []))
         self.writer.write([known], [event], Outgoing([notice]))
@@ -130,6 +132,10 @@ class Outbox(SynchronousTestCase):
         self.assertEqual(self.outbox.missed(self.first.number, 9), [(jobs[2].key, "c")])
         self.outbox.drop([self.first.number])
         self.assertEqual((self.outbox.missing(), self.outbox.missed(self.first.number, 9)), (set(), []))
+
+
+class Upgraded(SynchronousTestCase):
+    """A database of an older server."""
 
     def test_older_schema(self) -> None:
         """P9: a database of version 1 is read and gets what version 2 adds."""

@@ -7,7 +7,7 @@ import resource
 import sqlite3
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -31,7 +31,7 @@ def job(key: int, unique: str, owner: str = "/CN=a") -> StoredJob:
 
 
 class Storing(SynchronousTestCase):
-    """A database file."""
+    """What is asked of every store."""
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
@@ -76,20 +76,6 @@ class Storing(SynchronousTestCase):
             self.assertEqual(list(self.writer.events(fresh.key)), [])
             self.assertTrue(fresh.fresh)
 
-    def test_log_in_place(self) -> None:
-        """The blocks of the write-ahead log are there from the start, and zeros in it harm no recovery."""
-        log = Path(f"{self.path}-wal")
-        size = log.stat().st_size
-        self.assertGreater(size, 16_000_000)
-        self.writer.write([job(self.writer.new_key(), "a")], [])
-        self.assertEqual(log.stat().st_size, size)
-        copy = Path(self.mktemp())  # as a machine that lost its power leaves it
-        for suffix in ("", "-wal"):
-            Path(f"{copy}{suffix}").write_bytes(Path(f"{self.path}{suffix}").read_bytes())
-        crashed = SQLiteStore(copy)
-        self.addCleanup(crashed.close)
-        self.assertEqual(list(crashed.writer().load(["a"])), ["a"])
-
     def test_keys_go_on(self) -> None:
         """Numbers of jobs are not given twice, also not after a restart."""
         self.writer.write([job(self.writer.new_key(), "a")], [])
@@ -110,6 +96,52 @@ class Storing(SynchronousTestCase):
         self.assertEqual([entry.jobid.unique for entry in found], ["a", "b", "c"])
         self.assertEqual([entry.jobid.unique for entry in reader.children("a")], ["b"])
         self.assertEqual(reader.parents(["a", "b", "c", "d"]), {"a"})
+
+    def test_one_server(self) -> None:
+        """A second server is told that the first has the database; later it may have it."""
+        self.assertEqual(self.assertRaises(StoreError, SQLiteStore, self.path).code, errno.EBUSY)
+        self.store.close()
+        self.store = SQLiteStore(self.path)
+
+    def test_salt_stays(self) -> None:
+        """What makes this server's hashes its own is made once."""
+        salt = self.store.salt
+        self.store.close()
+        self.store = SQLiteStore(self.path)
+        self.assertEqual(self.store.salt, salt)
+
+    @settings(suppress_health_check=[HealthCheck.differing_executors], deadline=None)  # on both databases
+    @given(st.binary(max_size=40))
+    def test_any_bytes(self, data: bytes) -> None:
+        """Any bytes have a text that a column holds and that comes back."""
+        text = data.decode("utf-8", "surrogateescape")
+        column = to_sql(text)
+        self.assertEqual(from_sql(column), text)
+        column.encode("utf-8")
+
+
+class InFile(SynchronousTestCase):
+    """The files of a database."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.store = SQLiteStore(self.path)
+        self.writer = self.store.writer()
+        self.addCleanup(lambda: self.store.close())
+
+    def test_log_in_place(self) -> None:
+        """The blocks of the write-ahead log are there from the start, and zeros in it harm no recovery."""
+        log = Path(f"{self.path}-wal")
+        size = log.stat().st_size
+        self.assertGreater(size, 16_000_000)
+        self.writer.write([job(self.writer.new_key(), "a")], [])
+        self.assertEqual(log.stat().st_size, size)
+        copy = Path(self.mktemp())  # as a machine that lost its power leaves it
+        for suffix in ("", "-wal"):
+            Path(f"{copy}{suffix}").write_bytes(Path(f"{self.path}{suffix}").read_bytes())
+        crashed = SQLiteStore(copy)
+        self.addCleanup(crashed.close)
+        self.assertEqual(list(crashed.writer().load(["a"])), ["a"])
 
     def test_log_without_place(self) -> None:
         """P6: where there is no place for the whole log nothing is taken of what is left, and the store works."""
@@ -132,12 +164,6 @@ class Storing(SynchronousTestCase):
         files = list(self.path.parent.glob(f"{self.path.name}*"))
         self.assertEqual({file.name.removeprefix(self.path.name) for file in files}, {"", ".lock", "-wal", "-shm"})
         self.assertEqual({file.stat().st_mode & 0o777 for file in files}, {0o600})
-
-    def test_one_server(self) -> None:
-        """A second server is told that the first has the database; later it may have it."""
-        self.assertEqual(self.assertRaises(StoreError, SQLiteStore, self.path).code, errno.EBUSY)
-        self.store.close()
-        self.store = SQLiteStore(self.path)
 
     def test_unusable(self) -> None:
         """A place where nothing can be opened, and a file that is no database, are told and not held on to."""
@@ -179,18 +205,3 @@ class Storing(SynchronousTestCase):
         error = self.assertRaises(StoreError, SQLiteStore, self.path)
         self.assertIn("newer", str(error))
         self.store = SQLiteStore(Path(self.mktemp()))
-
-    def test_salt_stays(self) -> None:
-        """What makes this server's hashes its own is made once."""
-        salt = self.store.salt
-        self.store.close()
-        self.store = SQLiteStore(self.path)
-        self.assertEqual(self.store.salt, salt)
-
-    @given(st.binary(max_size=40))
-    def test_any_bytes(self, data: bytes) -> None:
-        """Any bytes have a text that a column holds and that comes back."""
-        text = data.decode("utf-8", "surrogateescape")
-        column = to_sql(text)
-        self.assertEqual(from_sql(column), text)
-        column.encode("utf-8")

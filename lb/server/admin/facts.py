@@ -25,12 +25,12 @@ class AdministrativeFacts:
         self,
         policy: Callable[[], Policy],
         policy_file: Path | None,
-        database: Path,
+        database: object,
         places: Places,
         marks: Marks,
         writing: Caller,
     ) -> None:
-        """`marks` belong to `writing`."""
+        """`database` is told by its name; `marks` belong to `writing`."""
         self._policy = policy
         self._policy_file = policy_file
         self._database = database

@@ -6,9 +6,10 @@ whether they are in the selection or not; nothing is held open between two.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
+
+from lb.store.dialect import Dialect
 
 #: Jobs that one statement looks at: some 5 ms, whether each is looked up or they lie side by side.
 _APART: Final = 1_000
@@ -18,7 +19,7 @@ _TOGETHER: Final = 10_000
 class Picked(NamedTuple):
     """What tells the jobs of a selection: a condition on the value of a column in `indexed`, else on `jobs`.
 
-    The condition must not be one that an index is chosen for: its operands begin with ``+``.
+    The condition must not be one that an index is chosen for: see `Dialect.aloof`.
     """
 
     condition: str
@@ -26,10 +27,11 @@ class Picked(NamedTuple):
     column: int | None = None
 
 
-def by_unique_part(
-    connection: sqlite3.Connection, picked: Picked, after: str, most: int
-) -> Iterator[list[tuple[int, str]]]:
-    """Keys and unique parts of the jobs behind a unique part, at most so many at once, or none where none is near."""
+def by_unique_part(dialect: Dialect, picked: Picked, after: Any, most: int) -> Iterator[list[tuple[int, Any]]]:
+    """Keys and unique parts of the jobs behind a unique part, at most so many at once, or none where none is near.
+
+    Unique parts are as columns hold them.
+    """
     column = [] if picked.column is None else [picked.column]
     statement = (
         f"SELECT j.id, j.unique_part FROM jobs j {'CROSS JOIN indexed i' if column else ''}"
@@ -37,36 +39,36 @@ def by_unique_part(
         f" AND {picked.condition} ORDER BY j.unique_part LIMIT ?"
     )
     while True:
-        (end,) = connection.execute(
-            "SELECT max(unique_part) FROM (SELECT unique_part FROM jobs WHERE unique_part > ?"
-            " ORDER BY unique_part LIMIT ?)",
+        ((end,),) = dialect.rows(
+            f"SELECT {dialect.last_unique} FROM (SELECT unique_part FROM jobs WHERE unique_part > ?"
+            " ORDER BY unique_part LIMIT ?) AS next",
             (after, _APART),
-        ).fetchone()
+        )
         if end is None:
             return
         while after < end:
-            found = connection.execute(statement, (after, end, *column, *picked.parameters, most)).fetchall()
+            found = dialect.rows(statement, (after, end, *column, *picked.parameters, most))
             after = found[-1][1] if len(found) == most else end
             yield found
 
 
-def by_key(connection: sqlite3.Connection, picked: Picked, before: int, most: int) -> Iterator[tuple[list[int], int]]:
+def by_key(dialect: Dialect, picked: Picked, before: int, most: int) -> Iterator[tuple[list[int], int]]:
     """Keys of the jobs older than a key, newest first, at most so many at once, or none where none is near.
 
     With each the key behind which to go on.
     """
     column = [] if picked.column is None else [picked.column]
-    key, table = ("job", "indexed INDEXED BY indexed_job") if column else ("id", "jobs")
+    key, table = ("job", dialect.indexed_by_job) if column else ("id", "jobs")
     statement = (
         f"SELECT {key} FROM {table} WHERE {key} < ? AND {key} >= ? {'AND column_id = ?' if column else ''}"
         f" AND {picked.condition} ORDER BY {key} DESC LIMIT ?"
     )
     while True:
-        (newest,) = connection.execute("SELECT max(id) FROM jobs WHERE id < ?", (before,)).fetchone()
+        ((newest,),) = dialect.rows("SELECT max(id) FROM jobs WHERE id < ?", (before,))
         if newest is None:
             return
         before, end = newest + 1, newest + 1 - _TOGETHER
         while before > end:
-            rows = connection.execute(statement, (before, end, *column, *picked.parameters, most)).fetchall()
+            rows = dialect.rows(statement, (before, end, *column, *picked.parameters, most))
             before = rows[-1][0] if len(rows) == most else end
             yield [number for (number,) in rows], before

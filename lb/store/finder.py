@@ -1,4 +1,4 @@
-"""Finding jobs in an SQLite database by selections: the reading side of queries, a page at a time.
+"""Finding jobs in an SQL database by selections: the reading side of queries, a page at a time.
 
 Where an index gives the order of the answer a page costs what it holds; where it does not, a small selection is
 sorted, and a great one picked out of all jobs in their order. Knows nothing of conditions or of who asks.
@@ -6,17 +6,15 @@ sorted, and a great one picked out of all jobs in their order. Knows nothing of 
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from lb.model.indexing import OWNER, Column, Index, from_title
-from lb.store.columns import from_sql, reported, to_sql
+from lb.store.dialect import Dialect
+from lb.store.indexed import META, IndexVersion, configured
 from lb.store.interface import StoredEvent
 from lb.store.selection import JOBID, PARENT, Arrived, Place, Range, Selection
-from lb.store.sqlite_index import IndexVersion, indexed_value, read_indices
-from lb.store.sqlite_walk import Picked, by_key, by_unique_part
+from lb.store.walk import Picked, by_key, by_unique_part
 
 #: Columns of `jobs` that stand for themselves.
 _OWN: Final = {JOBID: "unique_part", OWNER: "owner_key", PARENT: "parent"}
@@ -52,12 +50,13 @@ class _Filled(NamedTuple):
 _ALL: Final = _Source("jobs", "id", "true", ())
 
 
-class SQLiteFinder:
+class SQLFinder:
     """The part of a reading side that answers selections."""
 
-    def __init__(self, connection: sqlite3.Connection, version: IndexVersion) -> None:
+    def __init__(self, dialect: Dialect, version: IndexVersion) -> None:
         """`version`: of what the writing side keeps indexed."""
-        self._connection = connection
+        self._dialect = dialect
+        self._rows = dialect.rows
         self._version = version
         self._filled: _Filled | None = None
 
@@ -71,14 +70,12 @@ class SQLiteFinder:
     def _read(self) -> _Filled:
         version = self._version.number
         if self._filled is None or self._filled.version != version:
-            with reported():
-                rows = self._connection.execute(
-                    "SELECT title, id FROM index_columns WHERE NOT dropped AND filled IS NULL"
-                ).fetchall()
-                columns = {from_title(from_sql(title)): id_ for title, id_ in rows}
-                ready = {*_OWN, *columns}
-                indices = tuple(index for index in read_indices(self._connection) if ready.issuperset(index))
-            self._filled = _Filled(version, columns, indices)
+            rows = self._rows("SELECT title, id FROM index_columns WHERE NOT dropped AND filled IS NULL", ())
+            columns = {from_title(self._dialect.from_text(title)): id_ for title, id_ in rows}
+            ready = {*_OWN, *columns}
+            found = self._rows("SELECT value FROM meta WHERE name = ?", (META,))
+            indices = configured(found[0][0] if found else None)
+            self._filled = _Filled(version, columns, tuple(index for index in indices if ready.issuperset(index)))
         return self._filled
 
     def _source(self, selection: Selection) -> _Source | None:
@@ -86,37 +83,38 @@ class SQLiteFinder:
             return _ALL
         own = _OWN.get(selection.column)
         if own is not None:
-            return _Source("jobs", "id", *_ranges(own, selection.ranges, _whole))
+            return _Source("jobs", "id", *_ranges(own, selection.ranges, self._whole, self._dialect))
         column = self._columns().get(selection.column)
         if column is None:
             return None
-        condition, parameters = _ranges("value", selection.ranges, indexed_value)
+        condition, parameters = _ranges("value", selection.ranges, self._dialect.value, self._dialect)
         return _Source("indexed", "job", f"column_id = ? AND {condition}", [column, *parameters])
+
+    def _whole(self, value: Any) -> Any:
+        return self._dialect.text(value) if isinstance(value, str) else value
 
     def estimate(self, selection: Selection, most: int) -> int:
         """How many jobs there are in a selection; `most` stands for all greater numbers and for what is unknown."""
-        with reported():
-            source = self._source(selection)
-            if source is None:
-                return most
-            (count,) = self._connection.execute(
-                f"SELECT count(*) FROM (SELECT 1 FROM {source.table} WHERE {source.condition} LIMIT ?)",
-                (*source.parameters, most),
-            ).fetchone()
+        source = self._source(selection)
+        if source is None:
+            return most
+        ((count,),) = self._rows(
+            f"SELECT count(*) FROM (SELECT 1 FROM {source.table} WHERE {source.condition} LIMIT ?) AS counted",
+            (*source.parameters, most),
+        )
         return int(count)
 
     def places(self, selection: Selection, after: str, most: int) -> list[Place]:
         """The next jobs of a selection behind a unique part, at most so many, in the order of their unique parts."""
-        with reported():
-            # A column that was dropped meanwhile leads nowhere: all jobs are looked at then.
-            source = self._source(selection) or _ALL
-            # A job has one value in a column: nothing comes twice.
-            rows = self._connection.execute(
-                f"SELECT {source.key}, unique_part FROM {source.table}"
-                f" WHERE {source.condition} AND unique_part > ? ORDER BY unique_part LIMIT ?",
-                (*source.parameters, to_sql(after), most),
-            ).fetchall()
-        return [Place(key, from_sql(unique)) for key, unique in rows]
+        # A column that was dropped meanwhile leads nowhere: all jobs are looked at then.
+        source = self._source(selection) or _ALL
+        # A job has one value in a column: nothing comes twice.
+        rows = self._rows(
+            f"SELECT {source.key}, unique_part FROM {source.table}"
+            f" WHERE {source.condition} AND unique_part > ? ORDER BY unique_part LIMIT ?",
+            (*source.parameters, self._dialect.text(after), most),
+        )
+        return [Place(key, self._dialect.from_text(unique)) for key, unique in rows]
 
     def pages(self, selection: Selection, after: str, most: int) -> Iterator[list[Place]]:
         """The jobs of a selection behind a unique part, in the order of these, at most so many at once, or none.
@@ -126,9 +124,8 @@ class SQLiteFinder:
         size = most if _point(selection) or selection.column in (None, JOBID) else _SORTED
         picked = self._picked(selection, "j.", "i.") if size != most and self._great(selection) else None
         if picked is not None:
-            with reported():
-                for rows in by_unique_part(self._connection, picked, to_sql(after), most):
-                    yield [Place(key, from_sql(unique)) for key, unique in rows]
+            for rows in by_unique_part(self._dialect, picked, self._dialect.text(after), most):
+                yield [Place(key, self._dialect.from_text(unique)) for key, unique in rows]
             return
         while places := self.places(selection, after, size):
             for start in range(0, len(places), most):
@@ -148,8 +145,7 @@ class SQLiteFinder:
         size = most if ordered else _SORTED
         picked = self._picked(selection) if size != most and self._great(selection) else None
         if picked is not None:
-            with reported():
-                yield from by_key(self._connection, picked, before, most)
+            yield from by_key(self._dialect, picked, before, most)
             return
         while keys := self._newest(selection, before, size):
             for start in range(0, len(keys), most):
@@ -160,13 +156,12 @@ class SQLiteFinder:
             before = keys[-1]
 
     def _newest(self, selection: Selection, before: int, most: int) -> list[int]:
-        with reported():
-            source = self._source(selection) or _ALL
-            rows = self._connection.execute(
-                f"SELECT {source.key} FROM {source.table} WHERE {source.condition} AND {source.key} < ?"
-                f" ORDER BY {source.key} DESC LIMIT ?",
-                (*source.parameters, before, most),
-            ).fetchall()
+        source = self._source(selection) or _ALL
+        rows = self._rows(
+            f"SELECT {source.key} FROM {source.table} WHERE {source.condition} AND {source.key} < ?"
+            f" ORDER BY {source.key} DESC LIMIT ?",
+            (*source.parameters, before, most),
+        )
         return [key for (key,) in rows]
 
     def _great(self, selection: Selection) -> bool:
@@ -177,19 +172,21 @@ class SQLiteFinder:
         """What tells the jobs of a selection one by one, with the names of the tables; None for a dropped column."""
         assert selection.column is not None
         own = _OWN.get(selection.column)
+        aloof = self._dialect.aloof
         if own is not None:
-            return Picked(*_ranges(f"+{jobs}{own}", selection.ranges, _whole))
-        with reported():
-            column = self._columns().get(selection.column)
-        return None if column is None else Picked(*_ranges(f"+{indexed}value", selection.ranges, indexed_value), column)
+            return Picked(*_ranges(aloof.format(f"{jobs}{own}"), selection.ranges, self._whole, self._dialect))
+        column = self._columns().get(selection.column)
+        if column is None:
+            return None
+        value = aloof.format(f"{indexed}value")
+        return Picked(*_ranges(value, selection.ranges, self._dialect.value, self._dialect), column)
 
     def last_event(self, key: int) -> tuple[int, int]:
         """Number and time of arrival (microseconds) of the last event of a job; zeros without any."""
-        with reported():
-            row = self._connection.execute(
-                "SELECT id, arrived FROM events WHERE id = (SELECT max(id) FROM events WHERE job = ?)", (key,)
-            ).fetchone()
-        return row or (0, 0)
+        rows = self._rows(
+            "SELECT id, arrived FROM events WHERE id = (SELECT max(id) FROM events WHERE job = ?)", (key,)
+        )
+        return rows[0] if rows else (0, 0)
 
     def arrived(self, since: int, until: int, after: Arrived | None, most: int) -> list[Arrived]:
         """Events that arrived after one time and not after another (microseconds), in that order, at most so many.
@@ -197,13 +194,12 @@ class SQLiteFinder:
         `after`: the last one of those before.
         """
         moment, number = (since, _LAST) if after is None else (after.arrived, after.number)
-        with reported():
-            rows = self._connection.execute(
-                "SELECT e.arrived, e.id, e.line FROM events e JOIN jobs j ON j.id = e.job"
-                " WHERE e.arrived >= ?1 AND e.arrived <= ?2 AND (e.arrived > ?1 OR e.id > ?3)"
-                " ORDER BY e.arrived, e.id LIMIT ?4",
-                (moment, until, number, most),
-            ).fetchall()
+        rows = self._rows(
+            "SELECT e.arrived, e.id, e.line FROM events e JOIN jobs j ON j.id = e.job"
+            " WHERE e.arrived >= ? AND e.arrived <= ? AND (e.arrived > ? OR e.id > ?)"
+            " ORDER BY e.arrived, e.id LIMIT ?",
+            (moment, until, moment, number, most),
+        )
         return [Arrived(*row) for row in rows]
 
     def event_pages(self, key: int, most: int, after: int = 0, until: int | None = None) -> Iterator[list[StoredEvent]]:
@@ -217,19 +213,14 @@ class SQLiteFinder:
                 return
 
     def _event_numbers(self, key: int, after: int, until: int) -> list[int]:
-        with reported():
-            rows = self._connection.execute(
-                "SELECT id FROM events WHERE job = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?",
-                (key, after, until, _NUMBERS),
-            ).fetchall()
+        rows = self._rows(
+            "SELECT id FROM events WHERE job = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?",
+            (key, after, until, _NUMBERS),
+        )
         return [number for (number,) in rows]
 
     def _events(self, numbers: Sequence[int]) -> list[StoredEvent]:
-        with reported():
-            rows = self._connection.execute(
-                "SELECT e.arrived, e.line FROM json_each(?) v CROSS JOIN events e ON e.id = v.value ORDER BY v.key",
-                (json.dumps(numbers),),
-            ).fetchall()
+        rows = self._rows(self._dialect.events, (self._dialect.listed(numbers),))
         return [StoredEvent(arrived, line) for arrived, line in rows]
 
 
@@ -238,11 +229,9 @@ def _point(selection: Selection) -> bool:
     return len(selection.ranges) == 1 and selection.ranges[0].low == selection.ranges[0].high is not None
 
 
-def _whole(value: Any) -> Any:
-    return to_sql(value) if isinstance(value, str) else value
-
-
-def _ranges(column: str, ranges: Sequence[Range], convert: Callable[[Any], Any]) -> tuple[str, list[Any]]:
+def _ranges(
+    column: str, ranges: Sequence[Range], convert: Callable[[Any], Any], dialect: Dialect
+) -> tuple[str, list[Any]]:
     """The condition that a column lies in one of the ranges, with its parameters: as few terms as many ranges have."""
     whole = [Range(convert(low), convert(high)) for low, high in ranges]
     points = [low for low, high in whole if low is not None and low == high]
@@ -252,8 +241,8 @@ def _ranges(column: str, ranges: Sequence[Range], convert: Callable[[Any], Any])
         terms.append(f"{column} = ?")
         parameters += points
     elif points:
-        terms.append(f"{column} IN (SELECT value FROM json_each(?))")
-        parameters.append(json.dumps(points))
+        terms.append(f"{column} {dialect.among}")
+        parameters.append(dialect.listed(points))
     for low, high in spans if len(spans) <= _SPANS else [_around(spans)]:
         bounds = [(f"{column} >= ?", low), (f"{column} <= ?", high)]
         terms.append("(" + (" AND ".join(term for term, bound in bounds if bound is not None) or "true") + ")")
