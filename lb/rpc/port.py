@@ -6,9 +6,10 @@ protocol is disconnected without a word.
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any, ClassVar, Final
 
-from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,6 +25,8 @@ from lb.service.counted import Counted
 MAX_MESSAGE: Final = 1 << 20
 #: Lists within lists of one message; calls of ours need less than ten.
 MAX_DEPTH: Final = 32
+#: Bytes of answers that wait for a peer to read what was sent before them: 25 of the longest ones.
+MAX_UNREAD: Final = 16 << 20
 
 
 @implementer(IHandshakeListener)
@@ -41,10 +44,12 @@ class Connection(pb.Broker):
         self._begun = 0
         self._expires: int | None = None
         self._dismissed = False
+        self.unread: int | None = None  # bytes, None while the peer reads
         super().connectionMade()
         if not self.factory.add(self):
             self.transport.abortConnection()
             return
+        self.transport.registerProducer(_Answers(self), True)
         self.deadline = self.factory.clock.seconds() + self.factory.limits.handshake
 
     def handshakeCompleted(self) -> None:
@@ -73,6 +78,16 @@ class Connection(pb.Broker):
         elif self._begun > MAX_MESSAGE or len(self.listStack) > MAX_DEPTH:
             self._broken("a message beyond the bounds")
 
+    def sendEncoded(self, obj: object) -> None:
+        """Send a message; one too many for who does not read ends the connection."""
+        encoded = BytesIO()
+        self._encode(obj, encoded.write)
+        self.transport.write(encoded.getvalue())
+        if self.unread is not None:
+            self.unread += encoded.tell()
+            if self.unread > MAX_UNREAD:
+                self._broken(f"{self.unread} bytes of answers are not read")
+
     def callExpressionReceived(self, obj: object) -> None:
         """A whole message."""
         self._begun = 0
@@ -92,12 +107,30 @@ class Connection(pb.Broker):
         self.log.info("{peer}: closed, its certificate has expired", peer=self.transport.getPeer())
         self._dismissed = True
         self.deadline = self.factory.clock.seconds() + self.factory.limits.handshake
+        self.transport.unregisterProducer()  # a transport does not close while it has one
         self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Count it out."""
         self.factory.remove(self)
         super().connectionLost(reason)
+
+
+@implementer(IPushProducer)
+class _Answers:
+    """The producer side of a connection: told by the transport when answers pile up."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def pauseProducing(self) -> None:
+        self._connection.unread = self._connection.unread or 0
+
+    def resumeProducing(self) -> None:
+        self._connection.unread = None
+
+    def stopProducing(self) -> None:
+        """The connection is going; nothing more is answered anyway."""
 
 
 class PBFactory(Counted[Connection], pb.PBServerFactory):

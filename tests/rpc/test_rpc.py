@@ -247,6 +247,26 @@ class Strangers(SynchronousTestCase):
         self.assertTrue(transport.aborted)
         slow.connectionLost()
 
+    def test_answers_not_read(self) -> None:
+        """P10: answers wait for a peer that does not read up to a bound, whatever it has read before."""
+        self.patch(port, "MAX_UNREAD", 1000)
+        answer = [b"x" * 400]
+        for reads, cut in ((True, False), (False, True)):
+            connection, transport = self.connect()
+            connection.dataReceived(b"\x02\x82pb")
+            for _ in range(2):
+                transport.producer.pauseProducing()
+                connection.sendEncoded(answer)
+                connection.sendEncoded(answer)
+                self.assertFalse(transport.aborted)
+                if reads:
+                    transport.producer.resumeProducing()
+                else:
+                    break
+            connection.sendEncoded(answer)
+            self.assertEqual(transport.aborted, cut)
+            connection.connectionLost()
+
     def test_expired(self) -> None:
         """P7: whoever's certificate has expired is heard no more, and cut when it does not close its side."""
         connection, transport = self.connect()
