@@ -9,7 +9,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any, ClassVar, Final
 
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,6 +20,7 @@ from lb.rpc.plain import plain_data
 from lb.rpc.realm import Offered, Root, peer_of
 from lb.service.bounds import Limits
 from lb.service.counted import Counted
+from lb.service.exchange import Answers
 
 #: Bytes of one message: a query document with room around it. Longer queries go over HTTPS.
 MAX_MESSAGE: Final = 1 << 20
@@ -49,7 +50,7 @@ class Connection(pb.Broker):
         if not self.factory.add(self):
             self.transport.abortConnection()
             return
-        self.transport.registerProducer(_Answers(self), True)
+        self.transport.registerProducer(Answers(self.answers_full), True)
         self.deadline = self.factory.clock.seconds() + self.factory.limits.handshake
 
     def handshakeCompleted(self) -> None:
@@ -77,6 +78,10 @@ class Connection(pb.Broker):
             self._rest()
         elif self._begun > MAX_MESSAGE or len(self.listStack) > MAX_DEPTH:
             self._broken("a message beyond the bounds")
+
+    def answers_full(self, full: bool) -> None:
+        """The peer stopped or began to read its answers."""
+        self.unread = (self.unread or 0) if full else None
 
     def sendEncoded(self, obj: object) -> None:
         """Send a message; one too many for who does not read ends the connection."""
@@ -114,23 +119,6 @@ class Connection(pb.Broker):
         """Count it out."""
         self.factory.remove(self)
         super().connectionLost(reason)
-
-
-@implementer(IPushProducer)
-class _Answers:
-    """The producer side of a connection: told by the transport when answers pile up."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def pauseProducing(self) -> None:
-        self._connection.unread = self._connection.unread or 0
-
-    def resumeProducing(self) -> None:
-        self._connection.unread = None
-
-    def stopProducing(self) -> None:
-        """The connection is going; nothing more is answered anyway."""
 
 
 class PBFactory(Counted[Connection], pb.PBServerFactory):

@@ -11,7 +11,13 @@ from typing import Any, ClassVar
 from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IHandshakeListener, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+    IReactorTime,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -92,7 +98,7 @@ class Exchange(Protocol):
             self._closing = True
             return
         self.transport.setTcpNoDelay(True)
-        self.transport.registerProducer(_Answers(self), True)
+        self.transport.registerProducer(Answers(self.answers_full), True)
         self._deadline = self.factory.now() + self._limits.handshake
         if not isinstance(self.transport, TLSMemoryBIOProtocol):
             self.handshakeCompleted()
@@ -279,17 +285,18 @@ def described(peer: Identity, address: Any) -> str:
     return f"{peer.name or 'anonymous'} at {place}"
 
 
-class _Answers:
-    """The producer side of a connection: told by the transport when answers pile up."""
+@implementer(IPushProducer)
+class Answers:
+    """The producer side of a connection: told by the transport when answers pile up, and when they do not any more."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, full: Callable[[bool], None]) -> None:
+        self._full = full
 
     def pauseProducing(self) -> None:
-        self._exchange.answers_full(True)
+        self._full(True)
 
     def resumeProducing(self) -> None:
-        self._exchange.answers_full(False)
+        self._full(False)
 
     def stopProducing(self) -> None:
         """The connection is going; nothing more is produced anyway."""
