@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from lb.model.indexing import DEFAULT_INDICES, OWNER, Column, Index, from_title
+from lb.model.status import JobStatus
 from lb.store.columns import from_sql, to_sql
 
 #: Name in `meta` of the configured indices.
@@ -40,6 +41,23 @@ def configured(value: str | None) -> tuple[Index, ...]:
 def configuration(indices: Sequence[Index]) -> str:
     """The text in `meta`."""
     return json.dumps([[to_sql(column.title) for column in index] for index in indices])
+
+
+def rows_of(
+    jobs: Iterable[tuple[int, str, JobStatus]],
+    kept: Sequence[Kept],
+    value_of: Callable[[Any], Any],
+    text: Callable[[str], Any],
+) -> tuple[list[int], list[tuple[int, Any, Any, int]]]:
+    """Keys of jobs, and their rows: column, value, unique part, key; `value_of` and `text` as the store holds them."""
+    keys, rows = [], []
+    for key, unique, status in jobs:
+        keys.append(key)
+        for id_, column in kept:
+            value = value_of(column.value(status))
+            if value is not None:
+                rows.append((id_, value, text(unique), key))
+    return keys, rows
 
 
 def wanted_titles(indices: Sequence[Index]) -> list[str]:

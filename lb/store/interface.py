@@ -77,6 +77,12 @@ class StoredJob:
         self.stored_texts: Texts | None = None if fresh else state.texts
         self.stored_registration = None if fresh else self.registration
 
+    def written(self) -> None:
+        """What is in memory is what is stored."""
+        self.fresh = False
+        self.stored_texts = self.state.texts
+        self.stored_registration = self.registration
+
     @property
     def registration(self) -> tuple[Any, ...]:
         """What changes with the registration of a job only: id, owner, whether it is grey, parent."""

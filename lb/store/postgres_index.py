@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from lb.model.indexing import Index, from_title
 from lb.model.status import JobStatus
 from lb.state.job import decode
-from lb.store.indexed import META, IndexVersion, Kept, configuration, configured, wanted_titles
+from lb.store.indexed import META, IndexVersion, Kept, configuration, configured, rows_of, wanted_titles
 from lb.store.interface import StoredJob
 from lb.store.postgres_columns import columns, from_bytes, sortable, to_bytes
 from lb.store.postgres_session import Session
@@ -66,13 +66,7 @@ class IndexTable:
             self._replace((job.key, job.jobid.unique, job.state.status) for job in jobs)
 
     def _replace(self, jobs: Iterable[tuple[int, str, JobStatus]]) -> None:
-        rows, keys = [], []
-        for key, unique, status in jobs:
-            keys.append(key)
-            for id_, column in self._kept:
-                value = sortable(column.value(status))
-                if value is not None:
-                    rows.append((id_, value, to_bytes(unique), key))
+        keys, rows = rows_of(jobs, self._kept, sortable, to_bytes)
         held = columns(rows, 4)
         # Most events change none of the values: what stands already is neither deleted nor written again.
         self._session.change(

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any, Final
 
 from lb.model.jobid import JobId
-from lb.state.job import decode, encode, encode_texts
+from lb.state.job import decode, encode
 from lb.store.dialect import Dialect
 from lb.store.finder import SQLFinder
 from lb.store.indexed import IndexVersion
@@ -40,7 +40,7 @@ from lb.store.postgres_tables import (
     StatisticsTable,
     connections_of,
 )
-from lb.store.rows import JOB_COLUMNS, job_entry, job_id, stored_job
+from lb.store.rows import JOB_COLUMNS, changed_texts, job_entry, job_id, stored_job
 from lb.store.statistics import Count
 
 #: Rows that are fetched at once where there may be any number of them.
@@ -122,7 +122,7 @@ class PostgresWriter:
         with self._session.transaction():
             self._write_jobs(fresh)
             self._write_statuses(known)
-            self._write_texts([job for job in jobs if job.state.texts is not job.stored_texts])
+            self._write_texts(changed_texts(jobs))
             self._write_events(events)
             self.index.write(jobs)
             self.purge.revive([job.jobid.unique for job, _ in fresh])
@@ -131,9 +131,7 @@ class PostgresWriter:
             self.statistics.add(counts)
         self.last_change = last
         for job in jobs:
-            job.fresh = False
-            job.stored_texts = job.state.texts
-            job.stored_registration = job.registration
+            job.written()
 
     def _write_jobs(self, jobs: list[tuple[StoredJob, int]]) -> None:
         if jobs:
@@ -173,8 +171,7 @@ class PostgresWriter:
                     ),
                 )
 
-    def _write_texts(self, jobs: list[StoredJob]) -> None:
-        changed = [(job.key, encode_texts(job.state.texts)) for job in jobs if job.state.texts != job.stored_texts]
+    def _write_texts(self, changed: list[tuple[int, bytes]]) -> None:
         if changed:
             self._session.change(
                 "INSERT INTO texts (job, content) SELECT * FROM unnest(%s::bigint[], %s::bytea[])"

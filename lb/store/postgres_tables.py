@@ -12,7 +12,7 @@ from typing import Final
 from lb.store.interface import Connection, ConnectionChange, Link
 from lb.store.postgres_columns import columns, from_bytes, to_bytes, to_key
 from lb.store.postgres_session import Session
-from lb.store.statistics import ARCHIVES, Count, Slot
+from lb.store.statistics import ARCHIVES, Count, Slot, overdue
 
 _MARK: Final = "mark "
 _ADD: Final = (
@@ -92,13 +92,13 @@ class StatisticsTable:
     def merge(self, now: int, most: int) -> bool:
         """Merge slots into wider ones and forget old ones, at most so many; whether there is more to do."""
         with self._session.transaction():
-            for archive, wider in zip(ARCHIVES, (*ARCHIVES[1:], None), strict=True):
+            for width, wider, before in overdue(now):
                 rows = self._session.rows(
                     "SELECT counter, grp, start FROM statistics WHERE width = %s AND start < %s LIMIT %s",
-                    (archive.width, now - archive.span - archive.width, most),
+                    (width, before, most),
                 )
                 if rows:
-                    self._move(archive.width, None if wider is None else wider.width, rows)
+                    self._move(width, wider, rows)
                     return True
         return False
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from lb.model.jobid import JobId
-from lb.state.job import decode, decode_texts
+from lb.state.job import decode, decode_texts, encode_texts
 from lb.store.interface import JobEntry, Renewal, StoredJob
 
 #: What the functions below expect of a row; the texts come behind, or NULL.
@@ -43,6 +43,12 @@ def stored_job(row: tuple[Any, ...], text: Text) -> StoredJob:
         acl=_optional(acl, text),
         fresh=False,
     )
+
+
+def changed_texts(jobs: Iterable[StoredJob]) -> list[tuple[int, bytes]]:
+    """Keys and long texts of those jobs whose texts are not as they were stored."""
+    replaced = (job for job in jobs if job.state.texts is not job.stored_texts)
+    return [(job.key, encode_texts(job.state.texts)) for job in replaced if job.state.texts != job.stored_texts]
 
 
 def job_entry(

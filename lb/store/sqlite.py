@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lb.model.jobid import JobId
-from lb.state.job import decode, encode, encode_texts
+from lb.state.job import decode, encode
 from lb.store.columns import from_sql, json_texts, optional, reported, to_sql, transaction
 from lb.store.dialect import Dialect
 from lb.store.finder import SQLFinder
@@ -39,7 +39,7 @@ from lb.store.interface import (
     StoredJob,
     StoreError,
 )
-from lb.store.rows import JOB_COLUMNS, job_entry, job_id, stored_job
+from lb.store.rows import JOB_COLUMNS, changed_texts, job_entry, job_id, stored_job
 from lb.store.sqlite_connections import ConnectionTable, connections_of
 from lb.store.sqlite_index import IndexTable, indexed_value
 from lb.store.sqlite_marks import MarkTable
@@ -226,7 +226,7 @@ class SQLiteWriter:
         with transaction(self._connection):
             self._write_jobs([job for job in jobs if job.fresh], change)
             self._write_statuses([job for job in jobs if not job.fresh], change)
-            self._write_texts([job for job in jobs if job.state.texts is not job.stored_texts])
+            self._write_texts(changed_texts(jobs))
             self._write_events(events)
             self.index.write(jobs)
             self.purge.revive([job.jobid.unique for job in jobs if job.fresh])
@@ -235,9 +235,7 @@ class SQLiteWriter:
             self.statistics.add(counts)
         self.last_change += len(jobs)
         for job in jobs:
-            job.fresh = False
-            job.stored_texts = job.state.texts
-            job.stored_registration = job.registration
+            job.written()
 
     def _write_jobs(self, jobs: list[StoredJob], change: Iterator[int]) -> None:
         if jobs:
@@ -279,8 +277,7 @@ class SQLiteWriter:
                     ),
                 )
 
-    def _write_texts(self, jobs: list[StoredJob]) -> None:
-        changed = [(job.key, encode_texts(job.state.texts)) for job in jobs if job.state.texts != job.stored_texts]
+    def _write_texts(self, changed: list[tuple[int, bytes]]) -> None:
         if changed:
             places, position = [], 1
             for key, content in changed:

@@ -15,7 +15,7 @@ from lb.model.indexing import Index, from_title
 from lb.model.status import JobStatus
 from lb.state.job import decode
 from lb.store.columns import from_sql, reported, to_sql, transaction
-from lb.store.indexed import META, IndexVersion, Kept, configuration, configured, wanted_titles
+from lb.store.indexed import META, IndexVersion, Kept, configuration, configured, rows_of, wanted_titles
 from lb.store.interface import StoredJob
 from lb.store.selection import INDEXED_TEXT
 
@@ -71,13 +71,7 @@ class IndexTable:
             self._replace((job.key, job.jobid.unique, job.state.status) for job in jobs)
 
     def _replace(self, jobs: Iterable[tuple[int, str, JobStatus]]) -> None:
-        rows, keys = [], []
-        for key, unique, status in jobs:
-            keys.append(key)
-            for id_, column in self._kept:
-                value = indexed_value(column.value(status))
-                if value is not None:
-                    rows.append((id_, value, to_sql(unique), key))
+        keys, rows = rows_of(jobs, self._kept, indexed_value, to_sql)
         held = json.dumps(rows)
         # Most events change none of the values: what stands already is neither deleted nor written again.
         self._connection.execute(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lb.store.columns import from_sql, reported, to_sql, transaction
-from lb.store.statistics import ARCHIVES, Count, Slot
+from lb.store.statistics import ARCHIVES, Count, Slot, overdue
 
 _ADD: Final = (
     " ON CONFLICT (counter, grp, start, width) DO UPDATE SET number = number + excluded.number,"
@@ -35,13 +35,13 @@ class StatisticsTable:
     def merge(self, now: int, most: int) -> bool:
         """Merge slots into wider ones and forget old ones, at most so many; whether there is more to do."""
         with transaction(self._connection):
-            for archive, wider in zip(ARCHIVES, (*ARCHIVES[1:], None), strict=True):
+            for width, wider, before in overdue(now):
                 rows = self._connection.execute(
                     "SELECT counter, grp, start FROM statistics WHERE width = ? AND start < ? LIMIT ?",
-                    (archive.width, now - archive.span - archive.width, most),
+                    (width, before, most),
                 ).fetchall()
                 if rows:
-                    self._move(archive.width, wider.width if wider is not None else None, rows)
+                    self._move(width, wider, rows)
                     return True
         return False
 

@@ -5,7 +5,7 @@ The widths of the slots and how long each is kept are those of the C server (spe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 
@@ -18,6 +18,15 @@ class Archive(NamedTuple):
 
 #: The finest first.
 ARCHIVES: Final = (Archive(10, 600), Archive(60, 1_800), Archive(900, 10_800), Archive(3_600, 604_800))
+
+
+def overdue(now: int) -> Iterator[tuple[int, int | None, int]]:
+    """For each archive: its width, that of the next wider one or None, and before which time its slots are too old.
+
+    `now`: seconds since the epoch.
+    """
+    for archive, wider in zip(ARCHIVES, (*ARCHIVES[1:], None), strict=True):
+        yield archive.width, None if wider is None else wider.width, now - archive.span - archive.width
 
 
 class Count(NamedTuple):
