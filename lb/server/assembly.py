@@ -19,14 +19,15 @@ from lb.security.identity import Identity
 from lb.security.policy import Policy
 from lb.server.access import Access, access, anonymised, of_everybody, reduced, told, without_descriptions
 from lb.server.conditions import JobConditions
+from lb.server.events import read_event
 from lb.server.merging import EventSorter
 from lb.store.interface import JobEntry, Reader, StoredEvent
-from lb.wire import ulm
 from lb.wire.history import write_history
 
 _CHILDREN: Final = Flag.CHILDREN | Flag.CHILDSTAT | Flag.CHILDHIST_THOROUGH
-#: Events read at once for a history; bytes of a status without its descriptions.
-_PAGE: Final = 100
+#: Jobs, or events, that one slice looks at: some 5 ms.
+PAGE: Final = 100
+#: Bytes of a status without its descriptions.
 _STATUS: Final = 4_096
 #: Views that let somebody read events as well (wire-query.md §9.1).
 _WITH_EVENTS: Final = frozenset({Access.FULL})
@@ -74,6 +75,14 @@ class Assembly:
         found = self.seen(peer, entry)
         return found is not None and found.access in _WITH_EVENTS
 
+    def collect(self, entry: JobEntry, sorter: EventSorter, room: Room) -> Iterator[None]:
+        """Put all events of a job into a sorter, a slice at a time; E2BIG for more than there is room for."""
+        for page in self.event_pages(entry, PAGE):
+            for arrived, line in page:
+                room.take(len(line))
+                sorter.add(read_event(arrived, line), line)
+            yield
+
     def event_pages(self, entry: JobEntry, most: int) -> Iterator[list[StoredEvent]]:
         """The events of a job in the order of arrival, so many at once."""
         return self._reader.finder.event_pages(entry.key, most)
@@ -104,12 +113,8 @@ class Assembly:
     def _history(self, entry: JobEntry, hidden: Access, room: Room) -> str:
         sorter = EventSorter(condor=is_condor(entry))
         try:
-            for page in self.event_pages(entry, _PAGE):
-                for arrived, line in page:
-                    room.take(len(line))
-                    event = ulm.parse(line)
-                    event.arrived = arrived
-                    sorter.add(event, line)
+            for _ in self.collect(entry, sorter, room):
+                pass
             return write_history(told(event, hidden, self._salt) for event in sorter)
         finally:
             sorter.close()

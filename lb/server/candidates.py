@@ -13,15 +13,13 @@ from lb.model.errors import invalid
 from lb.model.jobid import JobId
 from lb.model.query import Attribute, Condition, Flag, Operator, Query
 from lb.security.identity import Identity
-from lb.server.assembly import Assembly, Seen
+from lb.server.assembly import PAGE, Assembly, Seen
 from lb.server.conditions import JobConditions
 from lb.server.planner import Plan, plan
 from lb.store.interface import JobEntry, Reader
 
 #: Attributes of conditions that need the long texts of a job.
 _NEEDS_TEXTS: Final = frozenset({Attribute.JDL_ATTR})
-#: Jobs, or events, that one slice looks at: some 5 ms.
-PAGE: Final = 100
 
 
 class Candidates:

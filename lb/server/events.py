@@ -10,11 +10,13 @@ from lb.store.interface import StoredEvent
 from lb.wire import ulm
 
 
+def read_event(arrived: int, line: bytes) -> Event:
+    """The event of a stored line, and when it arrived (microseconds)."""
+    event = ulm.parse(line)
+    event.arrived = arrived
+    return event
+
+
 def read_events(stored: Iterable[StoredEvent], *, condor: bool) -> list[Event]:
     """The events of one job; `condor`: whether its sequence codes are those of Condor."""
-    events = []
-    for arrived, line in stored:
-        event = ulm.parse(line)
-        event.arrived = arrived
-        events.append(event)
-    return in_order(events, condor=condor)
+    return in_order([read_event(*one) for one in stored], condor=condor)

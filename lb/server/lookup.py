@@ -18,13 +18,13 @@ from lb.model.status import JobStatus
 from lb.security.identity import Identity
 from lb.security.policy import Action, Policy
 from lb.server.access import Access
-from lb.server.assembly import Assembly, Seen, is_condor
-from lb.server.candidates import PAGE, Candidates, cut, needs_texts, wanted_job
+from lb.server.assembly import PAGE, Assembly, Seen, is_condor
+from lb.server.candidates import Candidates, cut, needs_texts, wanted_job
 from lb.server.conditions import JobConditions, check_effort, event_meets
+from lb.server.events import read_event
 from lb.server.merging import EventSorter
 from lb.server.planner import check_index
 from lb.store.interface import Connection, JobEntry, Reader
-from lb.wire import ulm
 
 _LIMIT_EXCEEDED: Final = "Query result size limit exceeded"
 
@@ -106,12 +106,7 @@ class Lookup:
             raise forbidden("not owner")
         sorter, room = EventSorter(condor=is_condor(entry)), self._assembly.room()
         try:
-            for stored in self._assembly.event_pages(entry, PAGE):
-                for arrived, line in stored:
-                    room.take(len(line))
-                    event = ulm.parse(line)
-                    event.arrived = arrived
-                    sorter.add(event, line)
+            for _ in self._assembly.collect(entry, sorter, room):
                 yield []
             yield from _sliced(sorter, 0)
         finally:
@@ -274,8 +269,7 @@ class Lookup:
                         sorter = EventSorter(condor=_of_one_job(query) and is_condor(entry))
                     for stored in self._assembly.event_pages(entry, PAGE):
                         for arrived, line in stored:
-                            event = ulm.parse(line)
-                            event.arrived = arrived
+                            event = read_event(arrived, line)
                             if event_meets(query.events, event):
                                 sorter.add(event, line)
                         if len(stored) == PAGE:

@@ -13,7 +13,7 @@ from typing import IO, Final
 
 from lb.model.event import Event
 from lb.model.seqcode import event_key
-from lb.wire import ulm
+from lb.server.events import read_event
 
 #: Events held at once, some 2 kB each, and bytes of their lines: descriptions have megabytes.
 RUN: Final = 10_000
@@ -74,8 +74,7 @@ class EventSorter:
                 more = self._file.read(min(_AHEAD, end - position))
                 held, position = held + more, position + len(more)
             arrived, length = _HEAD.unpack_from(held)
-            event = ulm.parse(held[_HEAD.size : _HEAD.size + length])
-            event.arrived = arrived
+            event = read_event(arrived, held[_HEAD.size : _HEAD.size + length])
             held = held[_HEAD.size + length :]
             yield event
 

@@ -19,7 +19,7 @@ from lb.model.jobid import parse_cached
 from lb.model.query import Flag, Query
 from lb.model.status import JobStatus
 from lb.security.identity import Identity
-from lb.server.candidates import PAGE
+from lb.server.assembly import PAGE
 from lb.server.lookup import Answer, JobPage, Lookup, Newest, was_cut
 from lb.service.worker import Caller
 from lb.store.interface import Connection

@@ -19,7 +19,7 @@ from lb.model.query import FORMS, Attribute, Condition, Flag, Group, Operator, Q
 from lb.model.status import JobStatus, JobType, State
 from lb.security.identity import ANONYMOUS, Identity
 from lb.security.policy import Action, Policy
-from lb.server.candidates import PAGE
+from lb.server.assembly import PAGE
 from lb.server.conditions import MAX_EFFORT
 from lb.server.lookup import Limits, Lookup
 from lb.server.planner import Plan, plan
